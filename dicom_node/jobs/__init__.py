@@ -1,0 +1,1 @@
+"""Jobs: the pipeline and the durable engine that runs it."""

@@ -1,0 +1,1 @@
+"""The service on the network: receiving and storing DICOM."""

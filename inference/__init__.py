@@ -1,0 +1,1 @@
+"""Arrays in, label maps out: preprocessing, networks, segmentation, synthesis and training."""

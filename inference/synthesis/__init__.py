@@ -1,0 +1,1 @@
+"""Synthetic heads, lesions and acquisitions with known truth."""

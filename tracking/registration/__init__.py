@@ -1,0 +1,1 @@
+"""Bringing a prior study into the space of the current one."""
