@@ -11,6 +11,7 @@
     └── RetriableError         the same call may succeed later
         ├── ArchiveUnavailableError   the archive does not answer
         ├── IncompleteFetchError      fewer instances came than the archive says it has
+        ├── PeerError                 another DICOM node does not answer (network/sender)
         └── StorageFullError          the disk is full
 """
 
