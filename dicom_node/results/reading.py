@@ -1,0 +1,208 @@
+"""Read earlier results back from the archive: it is the node's only memory, so nothing is taken on trust.
+
+Our own SEG and SR are read, and so is a SEG that a radiologist has corrected with another program: on another grid, cut
+to its lesions, or without tracking identifiers.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from highdicom import Volume
+from highdicom.seg import Segmentation, segread
+from pydicom import Dataset, dcmread
+from pydicom.errors import InvalidDicomError
+from pydicom.sr.coding import Code
+from pydicom.uid import SegmentationStorage
+
+from dicom_node.errors import InvalidGeometryError, InvalidStudyError
+from dicom_node.results import codes
+from dicom_node.results.uids import derive_uid, is_uid
+from tracking.geometry import resample_like
+from tracking.lesion import Point
+
+LABELMAP_STORAGE = "1.2.840.10008.5.1.4.1.1.66.7"  # Label Map Segmentation Storage, younger than pydicom 3.0
+SAME_GRID_TOLERANCE = 1e-3  # relative spacing and cosines; the decimals that DICOM writes
+
+
+@dataclass(frozen=True, kw_only=True)
+class LesionIdentity:
+    """Who lesion ``number`` of a prior's label volume is."""
+
+    number: int
+    tracking_uid: str
+    tracking_id: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class AbsentLesion:
+    """A lesion that was followed before and not there any more in the prior: its last known site there, LPS mm."""
+
+    tracking_uid: str
+    tracking_id: str
+    site_mm: Point
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PriorResults:
+    """What the results of an earlier study say.
+
+    Attributes
+    ----------
+    lesions
+        uint16 volume on the grid of that study's T1c: 0 background, n the lesion of segment n.
+    identities
+        One for each number that occurs in ``lesions``, in their order; the parts of a lesion that has split share
+        one tracking UID.
+    absent
+        Lesions known by their site alone, from the SR.
+    days_since_baseline
+        Days from the patient's first study to that one, from the SR; None when it does not say.
+    """
+
+    lesions: Volume
+    identities: tuple[LesionIdentity, ...]
+    absent: tuple[AbsentLesion, ...]
+    days_since_baseline: int | None
+
+
+def read_prior_results(seg_path: Path | None, sr_path: Path | None, t1c: Volume) -> PriorResults:
+    """Read SEG and SR of an earlier study onto the grid of its T1c.
+
+    Parameters
+    ----------
+    seg_path
+        SEG file; None when the study had no lesion.
+    sr_path
+        SR file; None when there is none (a SEG of another program).
+    t1c
+        The study's T1c (i = slice, j = row, k = column), LPS mm, with its frame of reference.
+
+    Raises
+    ------
+    InvalidStudyError
+        When a file is no SEG or no SR that can be read.
+    InvalidGeometryError
+        When a file names another frame of reference, or the SEG is no regular volume.
+    """
+    empty = t1c.with_array(np.zeros(t1c.spatial_shape, np.uint16))
+    lesions, identities = (empty, ()) if seg_path is None else _read_segmentation(seg_path, t1c)
+    report = None if sr_path is None else _read(sr_path, "SR")
+    shown = {identity.tracking_uid for identity in identities}
+    return PriorResults(
+        lesions=lesions,
+        identities=identities,
+        absent=() if report is None else tuple(a for a in _absent(report, t1c) if a.tracking_uid not in shown),
+        days_since_baseline=None if report is None else _days_since_baseline(report),
+    )
+
+
+def _read(path: Path, kind: str) -> Dataset:
+    try:
+        dataset = dcmread(path)
+    except (OSError, InvalidDicomError) as error:
+        raise InvalidStudyError(f"The prior's {kind} {path.name} cannot be read as DICOM: {error}.") from error
+    if dataset.get("Modality") != kind:
+        raise InvalidStudyError(f"{path.name} was taken for the prior's {kind}, but is {dataset.get('Modality')}.")
+    return dataset
+
+
+def _read_segmentation(path: Path, t1c: Volume) -> tuple[Volume, tuple[LesionIdentity, ...]]:
+    header = _read(path, "SEG")
+    if header.get("SOPClassUID") not in (SegmentationStorage, LABELMAP_STORAGE):
+        raise InvalidStudyError(f"{path.name} is no voxel segmentation (SOP class {header.get('SOPClassUID')}).")
+    _check_frame_of_reference(header.get("FrameOfReferenceUID"), t1c, "SEG")
+    segmentation = segread(path)
+    try:
+        # Segments of other programs may overlap; the later one is drawn over the earlier then.
+        cropped = segmentation.get_volume(combine_segments=True, skip_overlap_checks=True, dtype=np.uint16)
+    except (RuntimeError, ValueError) as error:
+        raise InvalidGeometryError(f"The prior's SEG {path.name} is no regular volume: {error}") from error
+    lesions = _onto(cropped, t1c)
+    present = np.unique(lesions.array)
+    identities = tuple(_identity(segmentation, int(number)) for number in present if number)
+    return lesions, identities
+
+
+def _onto(labels: Volume, t1c: Volume) -> Volume:
+    """Bring labels onto the grid of the T1c: only moved where the voxels are the same, else sampled."""
+    same_spacing = np.allclose(sorted(labels.spacing), sorted(t1c.spacing), rtol=SAME_GRID_TOLERANCE)
+    if same_spacing:
+        try:
+            matched = labels.match_geometry(t1c, tol=SAME_GRID_TOLERANCE)
+            return t1c.with_array(matched.array)
+        except RuntimeError:  # turned or shifted by parts of a voxel
+            pass
+    return t1c.with_array(resample_like(labels, t1c, interpolation="nearest").array.astype(np.uint16))
+
+
+def _identity(segmentation: Segmentation, number: int) -> LesionIdentity:
+    segment = segmentation.get_segment_description(number)
+    uid = str(segment.get("TrackingUID", ""))
+    return LesionIdentity(
+        number=number,
+        tracking_uid=uid if is_uid(uid) else derive_uid("segment", str(segmentation.SOPInstanceUID), str(number)),
+        tracking_id=str(segment.get("TrackingID") or segment.get("SegmentLabel") or f"segment {number}"),
+    )
+
+
+def site_mm(group: Dataset) -> Point | None:
+    """Return the point that an SR group marks as a lesion's site (LPS mm), or None."""
+    point = next(filter(_is_point_3d, _descendants(group)), None)
+    if point is None:
+        return None
+    x, y, z = point.GraphicData
+    return float(x), float(y), float(z)
+
+
+def _absent(report: Dataset, t1c: Volume) -> Iterator[AbsentLesion]:
+    """Find the groups that mark a site, and the lesions that were told of in words alone."""
+    for group in filter(_is_lesion, _descendants(report)):
+        uid, site = _value(group, codes.TRACKING_UID, "UID"), site_mm(group)
+        if not uid or site is None:
+            continue
+        point = next(filter(_is_point_3d, _descendants(group)))
+        _check_frame_of_reference(point.get("ReferencedFrameOfReferenceUID"), t1c, "SR")
+        name = _value(group, codes.TRACKING_IDENTIFIER, "TextValue") or uid
+        yield AbsentLesion(tracking_uid=uid, tracking_id=name, site_mm=site)
+
+
+def _is_lesion(item: Dataset) -> bool:
+    return _is(item, codes.MEASUREMENT_GROUP) or _is(item, codes.UNSHOWN_LESION)
+
+
+def _descendants(item: Dataset) -> Iterator[Dataset]:
+    for child in item.get("ContentSequence", []):
+        yield child
+        yield from _descendants(child)
+
+
+def _is(item: Dataset, name: Code) -> bool:
+    names = item.get("ConceptNameCodeSequence", [])
+    return bool(names) and (names[0].get("CodeValue"), names[0].get("CodingSchemeDesignator")) == (
+        name.value,
+        name.scheme_designator,
+    )
+
+
+def _is_point_3d(item: Dataset) -> bool:
+    return (item.get("ValueType"), item.get("GraphicType")) == ("SCOORD3D", "POINT")
+
+
+def _value(group: Dataset, name: Code, keyword: str) -> str:
+    return next((str(item.get(keyword, "")) for item in group.get("ContentSequence", []) if _is(item, name)), "")
+
+
+def _days_since_baseline(report: Dataset) -> int | None:
+    if report.get("LongitudinalTemporalEventType") != "BASELINE" or "LongitudinalTemporalOffsetFromEvent" not in report:
+        return None
+    return round(float(report.LongitudinalTemporalOffsetFromEvent))
+
+
+def _check_frame_of_reference(uid: str | None, t1c: Volume, kind: str) -> None:
+    if str(uid) != str(t1c.frame_of_reference_uid):
+        raise InvalidGeometryError(
+            f"The prior's {kind} lies in the frame of reference {uid}, but its T1c in {t1c.frame_of_reference_uid}; the"
+            " file does not belong to these images."
+        )
