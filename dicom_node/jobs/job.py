@@ -1,7 +1,7 @@
 """What a job is and what it leaves behind: plain values that survive a restart as JSON."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -48,7 +48,7 @@ class Outcome:
     remarks
         Everything that the radiologist is told about doubt.
     timings_s
-        Wall seconds per step.
+        Wall seconds per step; the runner of the steps fills it in.
     """
 
     study_uid: str
@@ -57,7 +57,7 @@ class Outcome:
     result_uids: dict[str, str]
     lesion_count: int
     remarks: tuple[str, ...]
-    timings_s: dict[str, float]
+    timings_s: dict[str, float] = field(default_factory=dict)
 
 
 class StepRunner(Protocol):

@@ -49,3 +49,22 @@ class Study:
     accession_number: str = field(default="", repr=False)
     series: tuple[Series, ...]
     last_received: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnreadableFile:
+    """A file that cannot be used as it is.
+
+    Attributes
+    ----------
+    path
+        The file.
+    reason
+        One sentence for a person; names no patient.
+    series_uid
+        The series that it says it belongs to; empty when not even that can be read.
+    """
+
+    path: Path
+    reason: str
+    series_uid: str = ""

@@ -1,0 +1,143 @@
+"""Volumes over time, reported and true; every lesion has a marker of its own, so that grey prints are legible."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import matplotlib.ticker as mticker
+from matplotlib.figure import Figure
+
+from dicom_node.demo.followup import StudyResult
+from tracking.identity import tracking_order
+
+MARKERS = "osD^vPX<>ph*"
+GREY = "#555555"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """One lesion's volumes.
+
+    Attributes
+    ----------
+    name
+        Tracking ID, with the names of the truth.
+    dates, reported_mm3, true_mm3
+        One value per study; None where the lesion has no volume.
+    """
+
+    name: str
+    colour: str
+    marker: str
+    dates: tuple[date, ...]
+    reported_mm3: tuple[float | None, ...]
+    true_mm3: tuple[float | None, ...]
+
+
+def curves_of(results: Sequence[StudyResult]) -> tuple[Curve, ...]:
+    """Collect one curve per tracking UID, in order of tracking ID."""
+    identity = {finding.tracking_uid: finding.tracking_id for result in results for finding in result.findings.findings}
+    ordered = sorted(identity, key=lambda uid: tracking_order(identity[uid]))
+    return tuple(_curve(uid, MARKERS[place % len(MARKERS)], results) for place, uid in enumerate(ordered))
+
+
+def draw_curves(results: Sequence[StudyResult]) -> Figure:
+    """Draw growth (left) and agreement with the truth (right); volumes in mm³ on logarithmic axes."""
+    curves = curves_of(results)
+    figure = Figure(figsize=(11, 5.2), layout="constrained")
+    growth, agreement = figure.subplots(1, 2, width_ratios=(1.35, 1))
+    for axes in (growth, agreement):
+        axes.spines[["top", "right"]].set_visible(False)
+    floor = _floor(curves)
+    _draw_growth(growth, curves, floor, [result.truth.study_date for result in results])
+    _draw_agreement(agreement, curves, floor)
+    handles, names = growth.get_legend_handles_labels()
+    if handles:
+        figure.legend(handles, names, loc="outside lower center", frameon=False, fontsize=9, ncols=5)
+    return figure
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure; the ending of the name says how (png, svg). The same figure gives the same bytes."""
+    metadata = {"Date": None} if path.suffix == ".svg" else {"Software": None}
+    with mpl.rc_context({"svg.hashsalt": "curves"}):
+        figure.savefig(path, dpi=160, metadata=metadata)
+
+
+def _curve(uid: str, marker: str, results: Sequence[StudyResult]) -> Curve:
+    findings = [result.findings.by_uid(uid) for result in results]
+    truths = [result.match.truth_of(uid) for result in results]
+    known = [finding for finding in findings if finding]
+    names = "+".join(sorted({name for truth in truths if truth for name in truth.names}))
+    return Curve(
+        name=f"{known[0].tracking_id} (true {names})" if names else f"{known[0].tracking_id} (false positive)",
+        colour=known[-1].colour,
+        marker=marker,
+        dates=tuple(result.truth.study_date for result in results),
+        reported_mm3=tuple(finding.volume_mm3 if finding else None for finding in findings),
+        true_mm3=tuple(_true_volume(uid, index, results) for index in range(len(results))),
+    )
+
+
+def _true_volume(uid: str, index: int, results: Sequence[StudyResult]) -> float | None:
+    """Return the true volume of what carries this UID in this study; 0 once it has gone."""
+    row = next((row for row in results[index].rows if row.finding and row.finding.tracking_uid == uid), None)
+    if row is None or not row.names:
+        return None
+    return row.true_volume_mm3 or 0.0
+
+
+def _floor(curves: Sequence[Curve]) -> float:
+    """Choose where a volume of zero is drawn on a logarithmic axis."""
+    volumes = [v for curve in curves for v in (*curve.reported_mm3, *curve.true_mm3) if v]
+    return min(volumes, default=10.0) / 3
+
+
+def _draw_growth(axes: Any, curves: Sequence[Curve], floor: float, days: Sequence[date]) -> None:
+    for curve in curves:
+        look = {"color": curve.colour, "marker": curve.marker, "markeredgecolor": "black", "markeredgewidth": 0.6}
+        axes.plot(*_points(curve.dates, curve.reported_mm3, floor), "-", label=curve.name, markersize=7, **look)
+        hollow = {**look, "markerfacecolor": "none", "alpha": 0.75}
+        axes.plot(*_points(curve.dates, curve.true_mm3, floor), "--", linewidth=1, markersize=5, **hollow)
+    _volume_axis(axes.yaxis, axes.set_yscale, floor)
+    axes.set(title="Growth: reported (filled) and true (hollow, dashed)", ylabel="Volume / mm³")
+    axes.set_xticks(days, labels=[day.isoformat() for day in days])
+    axes.set_xlabel("Date of study")
+    axes.margins(x=0.08)
+    axes.grid(axis="y", alpha=0.25)
+
+
+def _draw_agreement(axes: Any, curves: Sequence[Curve], floor: float) -> None:
+    for curve in curves:
+        both = [(t, r) for t, r in zip(curve.true_mm3, curve.reported_mm3, strict=True) if t and r]
+        if both:
+            true, reported = zip(*both, strict=True)
+            axes.scatter(true, reported, c=curve.colour, marker=curve.marker, edgecolors="black", linewidths=0.6, s=48)
+    low, high = floor, max((v for c in curves for v in (*c.reported_mm3, *c.true_mm3) if v), default=100.0) * 2
+    axes.plot([low, high], [low, high], color=GREY, linewidth=1, label="equal")
+    axes.plot([low, high], [low * 1.25, high * 1.25], ":", color=GREY, linewidth=1, label="± 25 %")
+    axes.plot([low, high], [low / 1.25, high / 1.25], ":", color=GREY, linewidth=1)
+    axes.set(xscale="log", yscale="log", xlim=(low, high), ylim=(low, high), aspect="equal")
+    axes.set(title="Found lesions: reported and true volume", xlabel="True volume / mm³")
+    axes.set_ylabel("Reported volume / mm³")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(mticker.FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.grid(alpha=0.25)
+    axes.legend(frameon=False, loc="lower right", fontsize=9)
+
+
+def _points(days: Sequence[date], volumes: Sequence[float | None], floor: float) -> tuple[list[date], list[float]]:
+    known = [(day, max(volume, floor)) for day, volume in zip(days, volumes, strict=True) if volume is not None]
+    return [day for day, _ in known], [volume for _, volume in known]
+
+
+def _volume_axis(axis: Any, set_scale: Any, floor: float) -> None:
+    """Make a logarithmic axis whose lowest tick stands for "no lesion"."""
+    set_scale("log")
+    axis.axes.set_ylim(bottom=floor * 0.8)
+    decades = [10.0**power for power in range(-1, 6) if 10.0**power > floor * 1.3]
+    axis.set_major_locator(mticker.FixedLocator([floor, *decades]))
+    axis.set_major_formatter(mticker.FuncFormatter(lambda value, _: "none" if value == floor else f"{value:g}"))

@@ -1,0 +1,271 @@
+"""The heavy steps: images to lesions, and lesions of two studies to a comparison."""
+
+import os
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+from highdicom import Volume
+
+from dicom_node.config import load_configuration
+from dicom_node.errors import InvalidStudyError
+from dicom_node.jobs.acceptance import AcceptedStudy
+from dicom_node.jobs.artefacts import load_volume, save_volume
+from dicom_node.jobs.job import StudyJob
+from dicom_node.results.reading import PriorResults, read_prior_results
+from dicom_node.studies.comparability import compare_acquisitions
+from dicom_node.studies.physics import SeriesPhysics
+from dicom_node.studies.prior import PriorChoice, PriorStudy
+from dicom_node.studies.volumes import SeriesVolume, read_volume
+from inference.brain import BrainNotFoundError, find_brain
+from inference.segmentation import segment
+from inference.weights import default_manifest_path, load_predictor
+from tracking.comparison import Comparison, compare
+from tracking.lesion import Lesion, Point
+from tracking.matching import KnownLesion, baseline_identities
+from tracking.measurement import measure_lesions
+from tracking.registration import Registration, RegistrationKind, register
+from tracking.timepoint import MRSequence, Timepoint
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentedStudy:
+    """A study whose lesions are known; its volumes are files on the grid of its T1c.
+
+    Attributes
+    ----------
+    t1c_paths
+        DICOM files of the T1c in slice order; one for a multi-frame image.
+    t1c, brain, lesions
+        Files of `save_volume`.
+    measured
+        The lesions, measured in native space.
+    """
+
+    study_uid: str
+    study_date: date
+    physics: SeriesPhysics
+    slice_spacing_mm: float
+    t1c_paths: tuple[Path, ...]
+    t1c: Path
+    brain: Path
+    lesions: Path
+    measured: tuple[Lesion, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PriorLesions:
+    """The prior with its lesions and their identities.
+
+    Attributes
+    ----------
+    known
+        Every identity followed so far, also of lesions that were gone by then.
+    days_since_baseline
+        Days from the patient's first study to the prior.
+    remarks
+        What the reader must know of it.
+    """
+
+    study: SegmentedStudy
+    known: tuple[KnownLesion, ...]
+    days_since_baseline: int
+    remarks: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparedStudy:
+    """The current study, compared with its prior or standing alone.
+
+    Attributes
+    ----------
+    absent_sites_mm
+        By tracking UID the site, in the current frame of reference, of each lesion that is not there any more.
+    slice_spacing_mm
+        The larger one of the studies compared.
+    """
+
+    current: SegmentedStudy
+    comparison: Comparison
+    absent_sites_mm: dict[str, Point]
+    slice_spacing_mm: float
+    days_since_baseline: int
+
+
+def segment_study(job: StudyJob, study: AcceptedStudy) -> SegmentedStudy:
+    """Find brain and lesions of the received study.
+
+    Raises
+    ------
+    InvalidGeometryError
+        The T1c is no regular volume.
+    InvalidStudyError
+        It shows no brain.
+    """
+    source = PriorStudy(study=study.study, t1c=study.t1c, physics=study.physics)
+    return _segment(job, "current", source)
+
+
+def read_or_segment_prior(job: StudyJob, prior: PriorChoice) -> PriorLesions | None:
+    """Take the prior's lesions from its own SEG and SR or, where that cannot be, find them now; None without prior."""
+    if prior.prior is None:
+        return None
+    if prior.segmentation_path is None and prior.report_path is None:
+        return _segment_prior(job, prior.prior, "The prior had no results yet; its lesions were found only now.")
+    try:
+        return _read_prior(job, prior, prior.prior)
+    except InvalidStudyError as error:
+        remark = f"The prior's own results were not used, so earlier identities of lesions are lost: {error}"
+        return _segment_prior(job, prior.prior, remark)
+
+
+def compare_studies(
+    job: StudyJob, study: AcceptedStudy, current: SegmentedStudy, fetched: PriorChoice, prior: PriorLesions | None
+) -> ComparedStudy:
+    """Register the prior, match its lesions with today's and say what became of each."""
+    now, told = _timepoint(current), (*study.remarks, *fetched.reasons)
+    if prior is None:
+        return ComparedStudy(
+            current=current,
+            comparison=compare(now, current.measured, remarks=told),
+            absent_sites_mm={},
+            slice_spacing_mm=current.slice_spacing_mm,
+            days_since_baseline=0,
+        )
+    before = _timepoint(prior.study)
+    registration = register(now, before, threads=_threads(job))
+    remarks = (*told, *compare_acquisitions(current.physics, prior.study.physics), *prior.remarks)
+    comparison = compare(now, current.measured, before, prior.known, registration, remarks=remarks)
+    return ComparedStudy(
+        current=current,
+        comparison=comparison,
+        absent_sites_mm=_absent_sites_mm(comparison, prior.known, registration),
+        slice_spacing_mm=max(current.slice_spacing_mm, prior.study.slice_spacing_mm),
+        days_since_baseline=prior.days_since_baseline + (comparison.interval_days or 0),
+    )
+
+
+def _absent_sites_mm(
+    comparison: Comparison, known: tuple[KnownLesion, ...], registration: Registration
+) -> dict[str, Point]:
+    """Return where each lesion that is not there any more was, in the current study; nothing where that is unknown."""
+    if registration.kind == RegistrationKind.NONE:
+        return {}
+    sites = {one.tracking_uid: one.last_centroid_mm for one in known}
+    absent = [track.tracking_uid for track in comparison.tracks if not track.current]
+    if not absent:
+        return {}
+    moved = registration.map_points(np.array([sites[uid] for uid in absent]))
+    return {uid: (float(x), float(y), float(z)) for uid, (x, y, z) in zip(absent, moved, strict=True)}
+
+
+def _threads(job: StudyJob) -> int:
+    return load_configuration(job.configuration_path).model.threads or os.cpu_count() or 1
+
+
+def _segment(job: StudyJob, name: str, source: PriorStudy) -> SegmentedStudy:
+    """Find brain and lesions on a T1c and leave them as files called after ``name``."""
+    manifest_path = load_configuration(job.configuration_path).model.manifest or default_manifest_path()
+    predictor = load_predictor(manifest_path, threads=_threads(job))
+    read = read_volume(source.t1c)
+    brain = _brain(read.volume, _threads(job))
+    timepoint = Timepoint(
+        study_uid=source.study.study_uid,
+        study_date=source.study.study_date,
+        images={MRSequence.T1C: read.volume},
+        brain=brain,
+    )
+    found = segment(timepoint, predictor)
+    measured = measure_lesions(found.lesions, found.probability)
+    return _keep(job, name, source, read, _Findings(brain=brain, lesions=found.lesions, measured=measured))
+
+
+def _segment_prior(job: StudyJob, found: PriorStudy, remark: str) -> PriorLesions:
+    study = _segment(job, "prior", found)
+    return PriorLesions(
+        study=study,
+        known=baseline_identities(study.study_uid, study.measured),
+        days_since_baseline=0,
+        remarks=(remark,),
+    )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Findings:
+    brain: Volume
+    lesions: Volume
+    measured: tuple[Lesion, ...]
+
+
+def _keep(job: StudyJob, name: str, source: PriorStudy, read: SeriesVolume, findings: _Findings) -> SegmentedStudy:
+    return SegmentedStudy(
+        study_uid=source.study.study_uid,
+        study_date=source.study.study_date,
+        physics=source.physics,
+        slice_spacing_mm=float(read.volume.spacing[0]),
+        t1c_paths=tuple(dict.fromkeys(read.paths)),
+        t1c=save_volume(job.work_folder / f"{name}-t1c.npz", read.volume),
+        brain=save_volume(job.work_folder / f"{name}-brain.npz", findings.brain),
+        lesions=save_volume(job.work_folder / f"{name}-lesions.npz", findings.lesions),
+        measured=findings.measured,
+    )
+
+
+def _brain(t1c: Volume, threads: int) -> Volume:
+    try:
+        return find_brain(t1c, threads=threads)
+    except BrainNotFoundError as error:
+        raise InvalidStudyError(f"The T1c cannot be analysed: {error}.") from error
+
+
+def _timepoint(study: SegmentedStudy) -> Timepoint:
+    return Timepoint(
+        study_uid=study.study_uid,
+        study_date=study.study_date,
+        images={MRSequence.T1C: load_volume(study.t1c)},
+        brain=load_volume(study.brain),
+        lesions=load_volume(study.lesions),
+    )
+
+
+def _read_prior(job: StudyJob, prior: PriorChoice, found: PriorStudy) -> PriorLesions:
+    """Take the prior's lesions from its own SEG and SR; its brain is found again, for registration.
+
+    Raises
+    ------
+    InvalidStudyError
+        The earlier results cannot be read, or do not belong to the prior's images.
+    """
+    read = read_volume(found.t1c)
+    results = read_prior_results(prior.segmentation_path, prior.report_path, read.volume)
+    findings = _Findings(
+        brain=_brain(read.volume, _threads(job)), lesions=results.lesions, measured=measure_lesions(results.lesions)
+    )
+    return PriorLesions(
+        study=_keep(job, "prior", found, read, findings),
+        known=_known_lesions(results, findings.measured),
+        days_since_baseline=results.days_since_baseline or 0,
+        remarks=(),
+    )
+
+
+def _known_lesions(results: PriorResults, measured: tuple[Lesion, ...]) -> tuple[KnownLesion, ...]:
+    """Join what earlier results call their lesions with what was measured of them, and add those gone by then."""
+    by_number = {lesion.number: lesion for lesion in measured}
+    present = [
+        KnownLesion(
+            tracking_uid=one.tracking_uid,
+            tracking_id=one.tracking_id,
+            lesion=by_number[one.number],
+            last_centroid_mm=by_number[one.number].centroid_mm,
+        )
+        for one in results.identities
+    ]
+    absent = [
+        KnownLesion(
+            tracking_uid=one.tracking_uid, tracking_id=one.tracking_id, lesion=None, last_centroid_mm=one.site_mm
+        )
+        for one in results.absent
+    ]
+    return (*present, *absent)

@@ -1,0 +1,91 @@
+"""The last steps: results are written, put into the archive, and asked for again."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydicom import dcmread
+
+from dicom_node.config import load_configuration, open_configured_archive
+from dicom_node.errors import DeliveryError
+from dicom_node.jobs.acceptance import AcceptedStudy
+from dicom_node.jobs.analysis import ComparedStudy
+from dicom_node.jobs.artefacts import load_volume
+from dicom_node.jobs.job import StudyJob
+from dicom_node.results.provenance import ResultIdentity
+from dicom_node.results.report import Findings, build_report
+from dicom_node.results.segmentation import build_segmentation
+from inference.weights import default_manifest_path, read_manifest
+
+
+@dataclass(frozen=True, kw_only=True)
+class WrittenResults:
+    """Result files by kind (``"SEG"``, ``"SR"``), and their SOP Instance UIDs."""
+
+    paths: dict[str, Path]
+    uids: dict[str, str]
+
+
+def write_results(job: StudyJob, study: AcceptedStudy, compared: ComparedStudy) -> WrittenResults:
+    """Write SEG and SR of the study; without any lesion today the SR alone."""
+    current = compared.current
+    configuration = load_configuration(job.configuration_path)
+    model = read_manifest(configuration.model.manifest or default_manifest_path())
+    identity = ResultIdentity(
+        revision=_revision(job, compared),
+        created=_received(job),
+        device_serial_number=configuration.node.ae_title,
+    )
+    images = [dcmread(path) for path in current.t1c_paths]
+    lesions = load_volume(current.lesions)
+    segmentation = build_segmentation(images, lesions, compared.comparison, model, identity=identity)
+    report = build_report(
+        Findings(
+            source_images=images,
+            lesions=lesions,
+            segmentation=segmentation,
+            comparison=compared.comparison,
+            series=study.selection.decisions,
+            absent_sites_mm=compared.absent_sites_mm,
+            slice_spacing_mm=compared.slice_spacing_mm,
+            days_since_baseline=compared.days_since_baseline,
+        ),
+        model,
+        identity=identity,
+    )
+    datasets = {"SEG": segmentation, "SR": report}
+    written = {kind: dataset for kind, dataset in datasets.items() if dataset is not None}
+    paths = {kind: job.work_folder / f"{kind}.dcm" for kind in written}
+    for kind, dataset in written.items():
+        dataset.save_as(paths[kind])
+    return WrittenResults(paths=paths, uids={kind: str(one.SOPInstanceUID) for kind, one in written.items()})
+
+
+def deliver_results(job: StudyJob, results: WrittenResults) -> dict[str, str]:
+    """Store the results and return their UIDs by kind once the archive says that it has them.
+
+    Raises
+    ------
+    DeliveryError
+        The archive refuses them, or does not have them afterwards.
+    """
+    archive = open_configured_archive(load_configuration(job.configuration_path))
+    archive.store(results.paths.values())
+    held = archive.held_instances(results.uids.values())
+    lost = [kind for kind, uid in results.uids.items() if uid not in held]
+    if lost:
+        raise DeliveryError(
+            f"The archive took {' and '.join(lost)} of study {job.study_uid} but does not list them afterwards; "
+            "look into the archive's own log, then send the study again."
+        )
+    return results.uids
+
+
+def _revision(job: StudyJob, compared: ComparedStudy) -> str:
+    """Name the input of the results: the instances of this study and the study it was compared with."""
+    return f"{job.job_id}:{compared.comparison.prior_study_uid or 'no prior'}"
+
+
+def _received(job: StudyJob) -> datetime:
+    """Return when the newest instance came, so that a repeated job writes the same files."""
+    return datetime.fromtimestamp(max(path.stat().st_mtime for path in job.instance_paths), UTC)
