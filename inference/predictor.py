@@ -1,10 +1,17 @@
 """The one door to every model: channels in, probabilities out, on the model's own grid."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from inference.threads import torch_threads
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +36,12 @@ class Manifest:
         Channel counts of the network's levels (MONAI BasicUNet).
     threshold
         Probability from which a voxel is lesion, chosen on validation data.
+    peak_threshold
+        A component is kept if its highest probability reaches this: the operating point on the FROC curve.
     minimum_volume_mm3
         Smaller components are dropped.
+    overlap
+        Share by which neighbouring windows overlap.
     training_data, licence
         For the report and the model card.
     """
@@ -47,6 +58,8 @@ class Manifest:
     minimum_volume_mm3: float
     training_data: str
     licence: str
+    peak_threshold: float = 0.0
+    overlap: float = 0.5
 
 
 class Predictor(Protocol):
@@ -69,3 +82,45 @@ class Predictor(Protocol):
         NDArray
             Probabilities, shape (labels, i, j, k), summing to 1 over the first axis.
         """
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TorchPredictor:
+    """A network that runs in torch over sliding windows, on the GPU where there is one.
+
+    Attributes
+    ----------
+    manifest
+        What the model is and what it expects.
+    network
+        In evaluation mode, with float32 weights.
+    threads
+        Processor threads to use; None: one per core.
+    """
+
+    manifest: Manifest
+    network: nn.Module
+    threads: int | None = None
+
+    def predict(self, channels: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return class probabilities; see `Predictor.predict`.
+
+        Raises
+        ------
+        ValueError
+            If the number of channels is not the manifest's.
+        """
+        import torch  # late: torch takes seconds to load, and reading a manifest needs none of it
+        from monai.inferers.inferer import SlidingWindowInferer
+
+        wanted = len(self.manifest.channels)
+        if channels.ndim != 4 or channels.shape[0] != wanted:
+            raise ValueError(f"{self.manifest.name} takes {wanted} channels (channels, i, j, k), not {channels.shape}")
+        device = next(self.network.parameters()).device
+        inferer = SlidingWindowInferer(
+            roi_size=self.manifest.window, sw_batch_size=1, overlap=self.manifest.overlap, mode="gaussian"
+        )
+        with torch_threads(self.threads), torch.inference_mode():
+            logits = inferer(torch.from_numpy(channels)[None].to(device), self.network)
+            probabilities = torch.softmax(logits[0].float(), dim=0)
+        return probabilities.cpu().numpy().astype(np.float32)

@@ -1,9 +1,26 @@
 """Two studies of one patient, compared lesion by lesion."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 
-from tracking.matching import LesionTrack
+from tracking.lesion import Lesion
+from tracking.matching import LesionTrack, baseline_tracks, match
+from tracking.measurement import (
+    equivalent_diameter_mm,
+    minimum_detectable_change_percent,
+    within_measurement_error,
+)
+from tracking.registration.result import Registration, RegistrationKind
+from tracking.timepoint import Timepoint
+from tracking.track import KnownLesion
+
+NO_PRIOR = "No prior study: lesions are listed as found today."
+NOT_ASSESSED = (
+    "Not assessed: leptomeningeal, dural and calvarial disease, and the walls of resection cavities."
+    " Every finding needs a radiologist's confirmation."
+)
+POOR_SIGMA_MM = 2.0  # beyond it small neighbouring lesions can be confused
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,3 +60,80 @@ class Comparison:
     def prior_volume_mm3(self) -> float:
         """Total lesion volume in the prior study, mm³."""
         return sum(track.prior_volume_mm3 for track in self.tracks)
+
+
+def compare(
+    current: Timepoint,
+    current_lesions: Sequence[Lesion],
+    prior: Timepoint | None = None,
+    known: Sequence[KnownLesion] = (),
+    registration: Registration | None = None,
+    *,
+    remarks: Sequence[str] = (),
+) -> Comparison:
+    """Say what became of every lesion since the prior study.
+
+    Parameters
+    ----------
+    current, current_lesions
+        Today's study with its label volume, and the lesions measured on it.
+    prior, known, registration
+        The prior study with its label volume, all identities known so far, and the registration of the prior (moving)
+        to the current study (fixed). Without a prior all lesions are a baseline.
+    remarks
+        What else the radiologist must know, for example how badly the two acquisitions compare; told first.
+
+    Raises
+    ------
+    ValueError
+        If a prior comes without registration, or its parts do not belong together (see `match`).
+    """
+    if prior is None:
+        return _comparison(current, None, baseline_tracks(current.study_uid, current_lesions), (*remarks, NO_PRIOR))
+    if registration is None:
+        raise ValueError(f"Prior study {prior.study_uid} comes without a registration; register it first.")
+    tracks = match(current, current_lesions, prior, known, registration)
+    spacing_mm = max(_slice_spacing_mm(current), _slice_spacing_mm(prior))
+    told = (*remarks, *_registration_remarks(registration))
+    return _comparison(current, prior, tuple(_with_change_remark(track, spacing_mm) for track in tracks), told)
+
+
+def _comparison(
+    current: Timepoint, prior: Timepoint | None, tracks: tuple[LesionTrack, ...], remarks: tuple[str, ...]
+) -> Comparison:
+    return Comparison(
+        current_study_uid=current.study_uid,
+        current_date=current.study_date,
+        prior_study_uid=prior.study_uid if prior else None,
+        prior_date=prior.study_date if prior else None,
+        tracks=tracks,
+        remarks=(*remarks, NOT_ASSESSED),
+    )
+
+
+def _registration_remarks(registration: Registration) -> tuple[str, ...]:
+    """Tell what failed, and the error of position where it is large."""
+    if registration.kind == RegistrationKind.NONE or registration.sigma_mm <= POOR_SIGMA_MM:
+        return registration.remarks
+    poor = (
+        f"The prior study is registered to within about {registration.sigma_mm:.1f} mm only;"
+        " small lesions close to each other may be confused."
+    )
+    return (*registration.remarks, poor)
+
+
+def _with_change_remark(track: LesionTrack, slice_spacing_mm: float) -> LesionTrack:
+    """Say so when a lesion has changed no more than two measurements of an unchanged one may differ."""
+    prior_mm3, current_mm3 = track.prior_volume_mm3, track.current_volume_mm3
+    if not prior_mm3 or not current_mm3 or not within_measurement_error(prior_mm3, current_mm3, slice_spacing_mm):
+        return track
+    diameter_mm = equivalent_diameter_mm(min(prior_mm3, current_mm3))
+    limit = minimum_detectable_change_percent(diameter_mm, slice_spacing_mm)
+    remark = f"change is within measurement error (a factor of {1 + limit / 100:.2f} at this size)"
+    return replace(track, remarks=(*track.remarks, remark))
+
+
+def _slice_spacing_mm(study: Timepoint) -> float:
+    if study.lesions is None:
+        raise ValueError(f"Study {study.study_uid} has no label volume; segment it before comparing.")
+    return float(study.lesions.spacing[0])

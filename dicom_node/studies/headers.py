@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from os import SEEK_CUR
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -12,6 +13,8 @@ from pydicom.multival import MultiValue
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
 UNDEFINED_LENGTH = 0xFFFFFFFF
+ITEM_TAG = bytes.fromhex("FEFF00E0")
+DELIMITER_TAG = bytes.fromhex("FEFFDDE0")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -103,10 +106,21 @@ def _pixel_defect(dataset: Dataset, file: BinaryIO, size: int) -> str:
     if len(head) < 12:
         return f"the file is truncated: it ends at byte {size}, before its pixel data"
     expected, head_bytes = _value_length(head, syntax)
+    if expected == UNDEFINED_LENGTH:
+        return _fragments_defect(file, size)
     present = size - position - head_bytes
-    if expected == UNDEFINED_LENGTH or present >= expected:
-        return ""  # compressed pixel data tells its length only to the decoder
-    return f"the file is truncated: {present} of {expected} bytes of pixel data are there"
+    return (
+        "" if present >= expected else f"the file is truncated: {present} of {expected} bytes of pixel data are there"
+    )
+
+
+def _fragments_defect(file: BinaryIO, size: int) -> str:
+    """Walk over the fragments of compressed pixel data to their delimiter (PS3.5 section A.4)."""
+    while len(head := file.read(8)) == 8 and head[:4] == ITEM_TAG:
+        file.seek(int.from_bytes(head[4:], "little"), SEEK_CUR)
+    if head[:4] == DELIMITER_TAG and file.tell() <= size:
+        return ""
+    return f"the file is truncated: it ends at byte {size}, within its compressed pixel data"
 
 
 def _is_image(dataset: Dataset) -> bool:

@@ -1,1 +1,6 @@
-"""Bringing a prior study into the space of the current one."""
+"""The prior study brought to the current one, with a measure of how far to trust it."""
+
+from tracking.registration.result import Registration, RegistrationKind
+from tracking.registration.steps import register
+
+__all__ = ["Registration", "RegistrationKind", "register"]

@@ -1,0 +1,76 @@
+"""Test cases that nobody's training has seen: held-out heads with lesions drawn from fixed seeds."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from highdicom import Volume
+from numpy.typing import NDArray
+from torch import Generator
+
+from inference.synthesis.training_heads import TrainingHead
+from inference.training.heads import HeadSource, validation_heads, validation_label_maps
+
+# Array axes i, j, k towards head, back and left (inference.preprocessing.ORIENTATION), 1 mm voxels, in LPS mm.
+AFFINE = np.array([[0, 0, 1, 0], [0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]], dtype=float)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Case:
+    """A head with known lesions.
+
+    Attributes
+    ----------
+    name
+        Source and number of the draw.
+    kind
+        ``"real head"`` or ``"label map"``.
+    draw
+        Which draw of lesions this is, from 0.
+    image, brain
+        Volumes on 1 mm cubic voxels.
+    lesions
+        int16: 0 background, n lesion.
+    ignore
+        bool: where nothing is known.
+    """
+
+    name: str
+    kind: str
+    draw: int
+    image: Volume
+    brain: Volume
+    lesions: NDArray[np.int16]
+    ignore: NDArray[np.bool_]
+
+
+def held_out_cases(data: Path, *, draws: Iterable[int]) -> Iterator[Case]:
+    """Yield every held-out head once per draw; the same draw always has the same lesions.
+
+    Parameters
+    ----------
+    data
+        Folder with ``heads/`` and ``label_maps/``.
+    draws
+        Numbers of the draws of lesions.
+    """
+    heads: list[tuple[str, str, HeadSource]] = [("real head", h.stem.name, h) for h in validation_heads(data)]
+    maps: list[tuple[str, str, HeadSource]] = [("label map", m.path.name, m) for m in validation_label_maps(data)]
+    for draw in draws:
+        for number, (kind, name, source) in enumerate(heads + maps):
+            head = source.make(Generator().manual_seed(7_000_000 + 1000 * draw + number))
+            yield case_of(head, name=f"{name.split('.')[0]} draw {draw}", kind=kind, draw=draw)
+
+
+def case_of(head: TrainingHead, *, name: str, kind: str, draw: int) -> Case:
+    """Turn a synthetic head into a case with geometry."""
+    return Case(
+        name=name,
+        kind=kind,
+        draw=draw,
+        image=Volume(head.image.numpy(), AFFINE, "PATIENT"),
+        brain=Volume(head.brain.numpy(), AFFINE, "PATIENT"),
+        lesions=head.lesions.numpy().astype(np.int16),
+        ignore=head.ignore.numpy(),
+    )

@@ -1,0 +1,170 @@
+"""How well the detector works on held-out heads, and which operating point that suggests; one command, fixed seeds."""
+
+import json
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from inference.evaluation.cases import Case, held_out_cases
+from inference.evaluation.metrics import (
+    SIZE_LIMITS_MM,
+    FrocPoint,
+    ScanResult,
+    froc_point,
+    scan_result,
+    sphere_diameter_mm,
+    volume_ratios,
+)
+from inference.postprocessing import candidates
+from inference.predictor import Manifest, Predictor
+from inference.segmentation import lesion_probability
+from inference.weights import default_manifest_path, load_predictor
+
+log = logging.getLogger(__name__)
+
+THRESHOLDS = (0.3, 0.4, 0.5, 0.6)
+PEAKS = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995, 0.9998, 0.9999)
+WANTED_FALSE_POSITIVES = 3.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """An operating point and why it was chosen.
+
+    Attributes
+    ----------
+    threshold
+        The one with the best mean Dice.
+    peak_threshold
+        The lowest with at most `WANTED_FALSE_POSITIVES` false positives per scan (or the highest there is).
+    """
+
+    threshold: float
+    peak_threshold: float
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Scored:
+    """One case with its results at every probability threshold."""
+
+    kind: str
+    draw: int
+    results: dict[float, ScanResult]
+
+
+def score(case: Case, predictor: Predictor) -> Scored:
+    """Run the detector on a case exactly as on a patient, and compare it with the truth at every threshold."""
+    started = time.perf_counter()
+    probability = lesion_probability(case.image, case.brain, predictor).array
+    seconds = time.perf_counter() - started
+    results = {}
+    for threshold in (*THRESHOLDS, predictor.manifest.threshold):
+        found = candidates(probability, case.brain.array, threshold=threshold, spacing_mm=case.brain.spacing)
+        results[threshold] = scan_result(probability, found, case.lesions, case.ignore, voxel_mm3=1.0)
+    log.info("%s: %d lesions, %.0f s", case.name, len(results[THRESHOLDS[0]].lesions_mm3), seconds)
+    return Scored(kind=case.kind, draw=case.draw, results=results)
+
+
+def mean_dice(results: Sequence[ScanResult]) -> float:
+    """Return the mean Dice of the scans that have lesions."""
+    return float(np.mean([result.dice for result in results if result.lesions_mm3 and result.dice is not None]))
+
+
+def choose(scored: Sequence[Scored], *, minimum_volume_mm3: float) -> Choice:
+    """Choose threshold and peak threshold on these cases."""
+    threshold = max(THRESHOLDS, key=lambda value: mean_dice([case.results[value] for case in scored]))
+    results = [case.results[threshold] for case in scored]
+    points = [froc_point(results, peak_threshold=p, minimum_volume_mm3=minimum_volume_mm3) for p in PEAKS]
+    quiet = [point.peak_threshold for point in points if point.false_positives_per_scan <= WANTED_FALSE_POSITIVES]
+    return Choice(threshold=threshold, peak_threshold=max(min(quiet, default=PEAKS[-1]), threshold))
+
+
+def report(scored: Sequence[Scored], choice: Choice, *, minimum_volume_mm3: float) -> dict[str, Any]:
+    """Return every figure of the model card for one group of cases."""
+    results = [case.results[choice.threshold] for case in scored]
+    ratios = volume_ratios(results, peak_threshold=choice.peak_threshold)
+    diameters = [sphere_diameter_mm(v) for result in results for v in result.lesions_mm3.values()]
+    sizes = {name: sum(low <= d < high for d in diameters) for name, (low, high) in SIZE_LIMITS_MM.items()}
+    return {
+        "scans": len(results),
+        "scans_without_lesions": sum(not result.lesions_mm3 for result in results),
+        "lesions": {"all": len(diameters), **sizes},
+        "chosen": asdict(
+            froc_point(results, peak_threshold=choice.peak_threshold, minimum_volume_mm3=minimum_volume_mm3)
+        ),
+        "mean_dice": mean_dice(results),
+        "volume_ratio_quartiles": np.percentile(ratios, [25, 50, 75]).tolist() if ratios else None,
+        "curve": [asdict(froc_point(results, peak_threshold=p, minimum_volume_mm3=minimum_volume_mm3)) for p in PEAKS],
+    }
+
+
+def table(title: str, figures: dict[str, Any], choice: Choice) -> Table:
+    """Return a free-response curve as a table for the terminal; the chosen point is marked."""
+    result = Table("peak ≥", "all", *SIZE_LIMITS_MM, "false positives per scan", title=title)
+    for raw in figures["curve"]:
+        point = FrocPoint(**raw)
+        shares = ["-" if share is None else f"{share:.2f}" for share in point.sensitivity.values()]
+        mark = " *" if point.peak_threshold == choice.peak_threshold else ""
+        result.add_row(f"{point.peak_threshold}{mark}", *shares, f"{point.false_positives_per_scan:.2f}")
+    return result
+
+
+def judge(scored: Sequence[Scored], manifest: Manifest, choice: Choice) -> dict[str, Any]:
+    """Return what is written to the JSON file: the model, its operating point, and the figures per kind of head."""
+    kinds = sorted({case.kind for case in scored}, reverse=True)
+    smallest = manifest.minimum_volume_mm3
+    return {
+        "model": manifest.name,
+        "version": manifest.version,
+        "sha256": manifest.sha256,
+        "choice": asdict(choice),
+        "groups": {
+            kind: report([case for case in scored if case.kind == kind], choice, minimum_volume_mm3=smallest)
+            for kind in kinds
+        },
+    }
+
+
+def show(content: dict[str, Any], choice: Choice) -> None:
+    """Print the tables."""
+    console = Console()
+    for kind, figures in content["groups"].items():
+        scans = f"{figures['scans']} scans, {figures['scans_without_lesions']} without lesions"
+        console.print(table(f"sensitivity, {kind}s ({scans}; {figures['lesions']})", figures, choice))
+        console.print(f"mean Dice {figures['mean_dice']:.3f}, volume ratio {figures['volume_ratio_quartiles']}")
+
+
+def main(
+    out: Annotated[Path, typer.Option(help="JSON file to write.")],
+    data: Annotated[Path, typer.Option(help="Folder with heads/ and label_maps/.")] = Path("../shared/data"),
+    manifest: Annotated[Path | None, typer.Option(help="Model to judge; the package's own by default.")] = None,
+    draws: Annotated[int, typer.Option(help="Draws of lesions per held-out head, at least 2.", min=2)] = 2,
+    threads: Annotated[int, typer.Option(help="Processor threads.")] = 2,
+    *,
+    choose_point: Annotated[bool, typer.Option("--choose", help="Choose the operating point on draw 0.")] = False,
+) -> None:
+    """Judge the detector on held-out heads: draw 0 is for choosing the operating point, the other draws report it."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    predictor = load_predictor(manifest or default_manifest_path(), threads=threads)
+    point = predictor.manifest
+    scored = [score(case, predictor) for case in held_out_cases(data, draws=range(0 if choose_point else 1, draws))]
+    choice = Choice(threshold=point.threshold, peak_threshold=point.peak_threshold)
+    if choose_point:
+        choosing = [case for case in scored if case.kind == "real head" and case.draw == 0]
+        choice = choose(choosing, minimum_volume_mm3=point.minimum_volume_mm3)
+    content = judge([case for case in scored if case.draw > 0], point, choice)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    show(content, choice)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,158 @@
+"""From a probability map to numbered lesions: what is a lesion is decided here, on the native grid."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import cc3d
+import fill_voids
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from inference.predictor import Manifest
+
+CONNECTIVITY: Final = 26
+BRAIN_TOLERANCE_MM = 3.0
+SHARE_IN_BRAIN = 0.5
+# 35 real metastases of 10 mm³ and more (the BraTS-MET sample cases) reach 1.99; half of the vessels exceed 2.
+LARGEST_ELONGATION = 2.25
+
+Spacing = tuple[float, float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OperatingPoint:
+    """What counts as a lesion.
+
+    Attributes
+    ----------
+    threshold
+        Probability from which a voxel belongs to a lesion.
+    peak_threshold
+        A component needs at least one voxel of this probability.
+    minimum_volume_mm3
+        Smaller components are dropped.
+    """
+
+    threshold: float
+    peak_threshold: float
+    minimum_volume_mm3: float
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> "OperatingPoint":
+        """Return the operating point that a model's manifest names."""
+        return cls(
+            threshold=manifest.threshold,
+            peak_threshold=manifest.peak_threshold,
+            minimum_volume_mm3=manifest.minimum_volume_mm3,
+        )
+
+
+def find_lesions(
+    probability: NDArray[np.float32],
+    brain: NDArray[np.bool_],
+    *,
+    point: OperatingPoint,
+    spacing_mm: Spacing,
+) -> NDArray[np.uint16]:
+    """Return numbered lesions, largest first.
+
+    Parameters
+    ----------
+    probability
+        Probability of lesion (slice, row, column).
+    brain
+        Brain mask, same shape.
+    point
+        What counts as a lesion.
+    spacing_mm
+        Distance of voxel centres (slice, row, column).
+
+    Returns
+    -------
+    NDArray
+        uint16, same shape: 0 background, n the lesion with the n-th largest volume (26-connected, without holes).
+    """
+    components = candidates(probability, brain, threshold=point.threshold, spacing_mm=spacing_mm)
+    counts = np.bincount(components.ravel())
+    peaks = np.asarray(ndimage.maximum(probability, components, np.arange(len(counts))))
+    keep = (counts * np.prod(spacing_mm) >= point.minimum_volume_mm3) & (peaks >= point.peak_threshold)
+    keep[0] = False
+    order = [number for number in np.argsort(-counts, kind="stable") if keep[number]]
+    table = np.zeros(len(counts), np.uint16)
+    table[order] = np.arange(1, len(order) + 1)
+    numbered: NDArray[np.uint16] = table[components]
+    return numbered
+
+
+def candidates(
+    probability: NDArray[np.float32], brain: NDArray[np.bool_], *, threshold: float, spacing_mm: Spacing
+) -> NDArray[Any]:
+    """Return the 26-connected regions that may be lesions, numbered from 1 in no particular order.
+
+    A region lies no farther than ``BRAIN_TOLERANCE_MM`` from the brain, and at least ``SHARE_IN_BRAIN`` of it lies in
+    the brain mask itself: the mask may cut a lesion at the surface, but what is mostly outside is a sinus or dura.
+    It is no more than ``LARGEST_ELONGATION`` times as long as broad: longer ones are vessels.
+    """
+    mask = filled((probability >= threshold) & surroundings(brain, spacing_mm))
+    components: NDArray[Any] = cc3d.connected_components(mask, connectivity=CONNECTIVITY)
+    counts = np.bincount(components.ravel())
+    inside = np.bincount(components[brain], minlength=len(counts))
+    keep = (inside >= SHARE_IN_BRAIN * counts) & (elongations(components, spacing_mm) <= LARGEST_ELONGATION)
+    return np.asarray(np.where(keep[components], components, 0))
+
+
+def elongations(components: NDArray[Any], spacing_mm: Spacing) -> NDArray[np.float64]:
+    """Return length / breadth of every component: the ratio of its first two principal standard deviations.
+
+    Parameters
+    ----------
+    components
+        Numbered regions (slice, row, column).
+    spacing_mm
+        Distance of voxel centres. Half the largest is added to every extent as blur, so that a small lesion on
+        two thick slices is not taken for a long one.
+
+    Returns
+    -------
+    NDArray
+        float64, index = component number; 0 for the background.
+    """
+    index = np.nonzero(components)
+    numbers = components[index].astype(np.int64)
+    size = int(components.max()) + 1
+    counts = np.maximum(np.bincount(numbers, minlength=size), 1)
+    points = [axis * step for axis, step in zip(index, spacing_mm, strict=True)]
+    means = [np.bincount(numbers, p, size) / counts for p in points]
+    offsets = [p - mean[numbers] for p, mean in zip(points, means, strict=True)]
+    covariance = np.empty((size, 3, 3))
+    for row in range(3):
+        for column in range(3):
+            covariance[:, row, column] = np.bincount(numbers, offsets[row] * offsets[column], size) / counts
+    covariance += np.eye(3) * max(spacing_mm) ** 2 / 4
+    principal = np.sqrt(np.linalg.eigvalsh(covariance))
+    ratio = principal[:, 2] / principal[:, 1]
+    ratio[0] = 0
+    return np.asarray(ratio)
+
+
+def filled(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Fill holes in three dimensions and slice by slice, so that a ring keeps its necrosis where slices cut it open.
+
+    Parameters
+    ----------
+    mask
+        bool (slice, row, column).
+    """
+    result: NDArray[Any] = np.array(fill_voids.fill(np.asfortranarray(mask)), dtype=bool)
+    for index in np.flatnonzero(result.any(axis=(1, 2))):
+        result[index] = fill_voids.fill(np.asfortranarray(result[index]))
+    return result
+
+
+def surroundings(mask: NDArray[np.bool_], spacing_mm: Spacing) -> NDArray[np.bool_]:
+    """Return the mask grown by ``BRAIN_TOLERANCE_MM``, since a brain mask may cut lesions at the surface."""
+    radius = [int(BRAIN_TOLERANCE_MM / spacing + 0.5) for spacing in spacing_mm]
+    grid = np.meshgrid(*(np.arange(-r, r + 1) * s for r, s in zip(radius, spacing_mm, strict=True)), indexing="ij")
+    ball = sum(axis**2 for axis in grid) <= (BRAIN_TOLERANCE_MM + 0.5) ** 2
+    return np.asarray(ndimage.binary_dilation(mask, structure=ball), bool)

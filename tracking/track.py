@@ -1,0 +1,87 @@
+"""What is said of one lesion through time: its identity, its state and its measurements then and now."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from tracking.lesion import Lesion
+
+
+class TrackState(StrEnum):
+    """What became of a lesion since the prior study."""
+
+    NEW = "new"
+    PERSISTENT = "persistent"
+    RESOLVED = "resolved"
+    RECURRENT = "recurrent"
+    MERGED = "merged"
+    SPLIT = "split"
+    BASELINE = "baseline"  # there is no prior to compare with, or it does not show this place
+    NOT_ASSESSED = "not assessed"  # the current study does not show this place, so nothing can be said
+
+
+@dataclass(frozen=True, kw_only=True)
+class LesionTrack:
+    """One lesion followed through time.
+
+    Attributes
+    ----------
+    tracking_uid, tracking_id
+        The pair that DICOM SEG and SR carry (0062,0021 and 0062,0020); stable over all studies.
+    state
+        What became of it between the prior and the current study.
+    prior, current
+        Its lesions in the prior and current study; both may hold several (merge, split) or none. A merged lesion
+        goes on under the identity of the largest prior lesion and lists all of them; the parts of a split lesion
+        are one track. So volumes and change are those of the group.
+    confidence
+        0 to 1; how sure the match is.
+    remarks
+        Sentences for the radiologist about doubt, for example "verify: prior is 6 mm away".
+    """
+
+    tracking_uid: str
+    tracking_id: str
+    state: TrackState
+    prior: tuple[Lesion, ...]
+    current: tuple[Lesion, ...]
+    confidence: float
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def prior_volume_mm3(self) -> float:
+        """Sum over the prior lesions, mm³."""
+        return sum(lesion.total_volume_mm3 for lesion in self.prior)
+
+    @property
+    def current_volume_mm3(self) -> float:
+        """Sum over the current lesions, mm³."""
+        return sum(lesion.total_volume_mm3 for lesion in self.current)
+
+    @property
+    def change_percent(self) -> float | None:
+        """Volume change from prior to current, per cent; None without a prior lesion."""
+        if not self.prior_volume_mm3:
+            return None
+        return 100 * (self.current_volume_mm3 / self.prior_volume_mm3 - 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownLesion:
+    """What earlier results say of one lesion identity: read back from the prior's SEG and SR.
+
+    The parts of a lesion that had split are several of these with one identity.
+
+    Attributes
+    ----------
+    tracking_uid, tracking_id
+        Its identity.
+    lesion
+        The lesion in the prior study; None when it was already resolved there.
+    last_centroid_mm
+        Its last known site in the prior study's space, LPS mm (the site of a resolved lesion).
+    """
+
+    tracking_uid: str
+    tracking_id: str
+    lesion: Lesion | None
+    last_centroid_mm: tuple[float, float, float]
