@@ -43,9 +43,8 @@ def main() -> None:
     cases += [_case(folder.name, "DICOM", _dicom(folder), with_contrast=False) for folder in options.dicom]
     print(f"\n{'series':34} truth    share   depth contrast")
     for case in sorted(cases, key=lambda one: one.share):
-        print(
-            f"{case.name:34} {'with' if case.with_contrast else 'without':8}{case.share:.5f}  {case.depth_contrast:6.2f}"
-        )
+        truth = "with" if case.with_contrast else "without"
+        print(f"{case.name:34} {truth:8}{case.share:.5f}  {case.depth_contrast:6.2f}")
     _print_single(cases)
     right = sum(odds > 0 for odds in pairs)
     print(f"pairs of one study (with, without): {right} of {len(pairs)} told right, weakest log odds {min(pairs):.2f}")
@@ -118,9 +117,10 @@ def _print_single(cases: list[Case]) -> None:
         sensitivity = (held_out[truth] > limit).mean()
         specificity = (held_out[~truth] < -limit).mean()
         wrong = ((held_out > limit) & ~truth).sum() + ((held_out < -limit) & truth).sum()
+        undecided = (np.abs(held_out) <= limit).sum()
         print(
-            f"left-out centres, |log odds| > {limit:.1f}: sensitivity {sensitivity:.3f}, specificity {specificity:.3f}, "
-            f"wrong {wrong} of {len(cases)}, undecided {(np.abs(held_out) <= limit).sum()}"
+            f"left-out centres, |log odds| > {limit:.1f}: sensitivity {sensitivity:.3f}, "
+            f"specificity {specificity:.3f}, wrong {wrong} of {len(cases)}, undecided {undecided}"
         )
 
 

@@ -29,6 +29,7 @@ START_LIMIT_S = 60.0
 STOP_LIMIT_S = 30.0
 STUDY_LIMIT_S = 900.0
 FIRST_SIGN_LIMIT_S = 120.0
+SENDING_ATTEMPTS = 3
 ASK_EVERY_S = 1.0
 FINAL_STATES = ("done", "attention")
 
@@ -70,16 +71,24 @@ class RunningNode:
         """
         for _, series in groupby(paths, key=lambda path: path.parent):
             files = list(series)
-            answers = send_files(
-                files, "127.0.0.1", self.port, called_ae_title=AE_TITLE, calling_ae_title=CALLING_AE_TITLE
-            )
-            refused = [answer.problem for answer in answers if not answer.is_stored]
-            if refused:
-                raise DemoError(f"the node did not take {len(refused)} of {len(files)} instances: {refused[0]}")
+            self._send_series(files)
             sent(len(files))
 
-    def job_of(self, study_uid: str) -> JobReport | None:
-        """Ask ``dicom-node jobs`` for the job of a study; None while there is none."""
+    def _send_series(self, files: Sequence[Path]) -> None:
+        """Send a series, and once more what was not taken, as senders do."""
+        waiting, problem = list(files), ""
+        for _ in range(SENDING_ATTEMPTS):
+            answers = send_files(
+                waiting, "127.0.0.1", self.port, called_ae_title=AE_TITLE, calling_ae_title=CALLING_AE_TITLE
+            )
+            waiting = [answer.path for answer in answers if not answer.is_stored]
+            if not waiting:
+                return
+            problem = next(answer.problem for answer in answers if not answer.is_stored)
+        raise DemoError(f"the node did not take {len(waiting)} of {len(files)} instances: {problem}")
+
+    def job_of(self, study_uid: str, instance_count: int) -> JobReport | None:
+        """Ask ``dicom-node jobs`` for the job that has all instances of a study; None while there is none."""
         run = subprocess.run(  # noqa: S603 - our own command
             [*COMMAND, "jobs", "--json", "--config", str(self.configuration_path)],
             capture_output=True,
@@ -89,10 +98,10 @@ class RunningNode:
         )
         if run.returncode:
             raise DemoError(f"dicom-node jobs failed: {run.stderr.strip()[-500:]}")
-        jobs = [job for job in json.loads(run.stdout) if job["study_uid"] == study_uid and job["state"] != "replaced"]
+        jobs = [job for job in json.loads(run.stdout) if _has_all(job, study_uid, instance_count)]
         return _job_report(jobs[-1]) if jobs else None
 
-    def wait_for(self, study_uid: str, watch: Watcher) -> JobReport:
+    def wait_for(self, study_uid: str, instance_count: int, watch: Watcher) -> JobReport:
         """Wait until the study's job is done or needs attention.
 
         Raises
@@ -104,7 +113,7 @@ class RunningNode:
         job = None
         while time.monotonic() - start < (STUDY_LIMIT_S if job else FIRST_SIGN_LIMIT_S):
             self.check_alive()
-            job = self.job_of(study_uid)
+            job = self.job_of(study_uid, instance_count)
             if job is not None:
                 watch(job)
                 if job.state in FINAL_STATES:
@@ -199,6 +208,13 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+
+
+def _has_all(job: dict[str, Any], study_uid: str, instance_count: int) -> bool:
+    """Tell whether it is this study's job and no earlier one, begun when a part of it had come."""
+    return bool(
+        job["study_uid"] == study_uid and job["state"] != "replaced" and job["instance_count"] == instance_count
+    )
 
 
 def _job_report(job: dict[str, Any]) -> JobReport:

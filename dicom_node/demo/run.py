@@ -73,7 +73,7 @@ def _send_and_wait(node: RunningNode, study_uid: str, paths: list[Path], stages:
     with stages.stage(f"sending {day}", total=len(paths)) as stage:
         node.send_study(paths, sent=stage.advance)
     with stages.stage(f"analysing {day}", total=1) as stage:
-        return node.wait_for(study_uid, watch=stage.show_job)
+        return node.wait_for(study_uid, len(paths), watch=stage.show_job)
 
 
 def _compare(patient: SyntheticPatient, identity: Identity, jobs: tuple[JobReport, ...], out: Path) -> DemoOutcome:

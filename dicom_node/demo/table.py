@@ -1,25 +1,35 @@
 """The result on the terminal: one line per lesion, the truth beside what was reported, nothing left out."""
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from dicom_node.demo.followup import Figures, Row, StudyResult
+from dicom_node.demo.followup import WRONG_STATE, Figures, Row, StudyResult
 from dicom_node.demo.outcome import DemoOutcome
 
 
 def study_table(result: StudyResult) -> Table:
-    """Return the table of one study; volumes in mm³, diameters in mm."""
-    table = Table(title=f"Study of {result.truth.study_date.isoformat()}", title_justify="left", pad_edge=False)
-    for name in ("Lesion", "State"):
-        table.add_column(name, no_wrap=True)
-    for name in ("then\nmm³", "now\nmm³", "change", "long × short\nmm"):
+    """Return the table of one study, 80 columns wide; volumes in mm³, diameters in mm, change in per cent."""
+    table = Table(
+        title=f"Study of {result.truth.study_date.isoformat()}",
+        title_justify="left",
+        title_style="bold",
+        caption="mm³: volume in the prior and in this study; mm: diameters; cyan: the truth",
+        caption_justify="left",
+        box=SIMPLE_HEAD,
+        padding=0,
+        show_edge=False,
+        pad_edge=False,
+    )
+    table.add_column("Lesion", no_wrap=True)
+    table.add_column("State", no_wrap=True)
+    for name in ("then\nmm³", "now\nmm³", "change\n%", "axes\nmm"):
         table.add_column(name, justify="right", no_wrap=True)
-    for name in ("Truth", "State"):
-        table.add_column(name, style="cyan")
-    for name in ("then\nmm³", "now\nmm³", "long\nmm"):
+    table.add_column("true\nname", style="cyan")
+    for name in ("then\nmm³", "now\nmm³", "axis\nmm"):
         table.add_column(name, justify="right", style="cyan", no_wrap=True)
-    table.add_column("Verdict")
+    table.add_column("Verdict", min_width=9)
     for row in result.rows:
         table.add_row(*_reported_cells(row), *_true_cells(row), _verdict(row))
     return table
@@ -52,7 +62,7 @@ def _reported_cells(row: Row) -> tuple[Text | str, ...]:
     if finding is None:
         return "–", "", "", "", "", ""
     name = Text.assemble(("■ ", finding.colour), finding.tracking_id)
-    axes = f"{finding.longest_diameter_mm:.1f} × {finding.perpendicular_diameter_mm:.1f}" if finding.number else "–"
+    axes = f"{finding.longest_diameter_mm:.1f}×{finding.perpendicular_diameter_mm:.1f}" if finding.number else "–"
     return (
         name,
         finding.state,
@@ -66,8 +76,7 @@ def _reported_cells(row: Row) -> tuple[Text | str, ...]:
 def _true_cells(row: Row) -> tuple[str, ...]:
     diameter = f"{row.true_diameter_mm:.1f}" if row.true_diameter_mm else "–"
     return (
-        " + ".join(row.names) or "–",
-        row.expected_state or "–",
+        "+".join(row.names) or "–",
         volume_text(row.true_prior_volume_mm3),
         volume_text(row.true_volume_mm3),
         diameter,
@@ -75,8 +84,10 @@ def _true_cells(row: Row) -> tuple[str, ...]:
 
 
 def _verdict(row: Row) -> Text:
+    # What it truly is stands here only where the node said otherwise, to keep the table narrow.
+    text = f"is {row.expected_state}" if row.verdict == WRONG_STATE else row.verdict
     style = {"right": "green", "missed before": "dim", "false positive before": "dim"}.get(row.verdict, "red")
-    return Text(row.verdict, style=style)
+    return Text(text, style=style)
 
 
 def volume_text(volume_mm3: float | None) -> str:
@@ -88,4 +99,4 @@ def volume_text(volume_mm3: float | None) -> str:
 
 def change_text(change_percent: float | None) -> str:
     """Return a signed percentage; a dash where there is nothing to compare with."""
-    return "–" if change_percent is None else f"{change_percent:+.0f} %".replace("-", "−")
+    return "–" if change_percent is None else f"{change_percent:+.0f}".replace("-", "−")

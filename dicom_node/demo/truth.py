@@ -93,34 +93,23 @@ def match_study(findings: StudyFindings, truth: SyntheticStudy) -> StudyMatch:
     truth
         The synthetic study with its label volume.
     """
-    segmented = findings.segmented
-    overlap = _dice_matrix(segmented, truth.lesions, _on_grid(findings.labels, truth.labels), truth.labels.array)
-    distance = _distance_matrix(segmented, truth.lesions)
-    touches = (overlap > 0) | (distance <= NEAR_MM)
-    score = np.where(touches, overlap + 0.1 * np.exp(-distance / NEAR_MM), 0.0)
-    chosen = [(f, t) for f, t in zip(*linear_sum_assignment(score, maximize=True), strict=True) if touches[f, t]]
-    of_truth = {int(t): int(f) for f, t in chosen}
-    of_finding = {int(f): int(t) for f, t in chosen}
-    free_truths = [t for t in range(len(truth.lesions)) if t not in of_truth]
-    free_findings = [f for f in range(len(segmented)) if f not in of_finding]
+    found, true = findings.segmented, truth.lesions
+    dice = _dice_matrix(found, true, _on_grid(findings.labels, truth.labels), truth.labels.array)
+    distance = _distance_matrix(found, true)
+    touches = (dice > 0) | (distance <= NEAR_MM)
+    score = np.where(touches, dice + 0.1 * np.exp(-distance / NEAR_MM), 0.0)
+    chosen = [(int(f), int(t)) for f, t in zip(*linear_sum_assignment(-score), strict=True) if touches[f, t]]
+    left_truths = [t for t in range(len(true)) if t not in {t for _, t in chosen}]
+    left_found = [f for f in range(len(found)) if f not in {f for f, _ in chosen}]
     return StudyMatch(
         pairs=tuple(
-            Pair(
-                finding=segmented[f],
-                truth=truth.lesions[t],
-                dice=float(overlap[f, t]),
-                distance_mm=float(distance[f, t]),
-            )
+            Pair(finding=found[f], truth=true[t], dice=float(dice[f, t]), distance_mm=float(distance[f, t]))
             for f, t in chosen
         ),
-        joined=tuple(
-            (truth.lesions[t], segmented[int(np.argmax(score[:, t]))]) for t in free_truths if touches[:, t].any()
-        ),
-        missed=tuple(truth.lesions[t] for t in free_truths if not touches[:, t].any()),
-        fragments=tuple(
-            (segmented[f], truth.lesions[int(np.argmax(score[f]))]) for f in free_findings if touches[f].any()
-        ),
-        false_positives=tuple(segmented[f] for f in free_findings if not touches[f].any()),
+        joined=tuple((true[t], found[score[:, t].argmax()]) for t in left_truths if touches[:, t].any()),
+        missed=tuple(true[t] for t in left_truths if not touches[:, t].any()),
+        fragments=tuple((found[f], true[score[f].argmax()]) for f in left_found if touches[f].any()),
+        false_positives=tuple(found[f] for f in left_found if not touches[f].any()),
     )
 
 

@@ -79,7 +79,7 @@ def _execute(step: str, request: bytes, limits: ChildLimits) -> dict[str, Any]:
             stdin=task,
             stdout=subprocess.PIPE,
             stderr=log,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+            env=_child_environment(),
             start_new_session=True,  # so that a time-out also ends what the step itself has started
         )
     relay.start()
@@ -89,6 +89,15 @@ def _execute(step: str, request: bytes, limits: ChildLimits) -> dict[str, Any]:
         _end(process)
         relay.join()
     return _read_answer(step, process.returncode, output)
+
+
+def _child_environment() -> dict[str, str]:
+    """Return this process's environment for a child that finds the same modules and leaves idle cores to others.
+
+    OpenMP threads spin while they wait, which costs a third more CPU time for nothing where cores are shared.
+    """
+    path = os.pathsep.join(path for path in sys.path if path)
+    return {"OMP_WAIT_POLICY": "PASSIVE"} | os.environ | {"PYTHONPATH": path}
 
 
 def _wait(step: str, process: "subprocess.Popen[bytes]", limits: ChildLimits) -> bytes:

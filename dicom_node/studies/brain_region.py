@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from tracking.geometry import to_sitk
 
-GRID_MM = 2.0
+GRID_MM = 2.5
 CORNER_VOXELS = 5
 CORE_DEPTH_MM = 26.0
 CORE_HEIGHT_MM = 90.0
@@ -34,7 +34,7 @@ Array = NDArray[np.float32]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class BrainRegion:
-    """The inner brain on a coarse grid (SimpleITK images, 2 mm, axes along LPS).
+    """The inner brain on a coarse grid (SimpleITK images, 2.5 mm, axes along LPS).
 
     Attributes
     ----------
@@ -77,6 +77,8 @@ def find_brain_region(volume: Volume) -> BrainRegion:
     grid = _coarse_grid(image)
     coarse = sitk.GetArrayFromImage(sitk.Resample(image, grid, sitk.Transform(), sitk.sitkLinear, 0.0))
     head, background = _head(coarse)
+    box = ndimage.find_objects(head.astype(np.uint8))[0]
+    coarse, head, grid = coarse[box], head[box], grid[tuple(reversed(box))]
     depth = _distance_mm(head)
     below = _below_vertex_mm(head)
     core = (depth > CORE_DEPTH_MM) & (below < CORE_HEIGHT_MM)
@@ -130,6 +132,8 @@ def _head(coarse: Array) -> tuple[Mask, float]:
     otsu = sitk.OtsuThresholdImageFilter()
     otsu.Execute(sitk.GetImageFromArray(clipped))
     head = _largest(signal > 0.5 * otsu.GetThreshold())
+    if not head.any():
+        raise NoBrainError("the image is empty")
     return _filled(head), background
 
 
@@ -178,20 +182,34 @@ def _tissue_level(coarse: Array, inside: Mask, fluid: float) -> Array:
     for sigma_mm in FIELD_SIGMAS_MM:
         ratio = signal / np.maximum(level, 1e-6)
         kept = tissue & (ratio < np.percentile(ratio[tissue], 95))
-        weight = ndimage.gaussian_filter(kept.astype(np.float32), sigma_mm / GRID_MM)
-        smooth = ndimage.gaussian_filter(np.where(kept, signal, 0).astype(np.float32), sigma_mm / GRID_MM)
+        weight = _smoothed(kept.astype(np.float32), sigma_mm)
+        smooth = _smoothed(np.where(kept, signal, 0).astype(np.float32), sigma_mm)
         level = np.where(weight > 1e-3, smooth / np.maximum(weight, 1e-3), level)
     return np.asarray(level + fluid, dtype=np.float32)
 
 
+def _smoothed(array: Array, sigma_mm: float) -> Array:
+    """Smooth by Deriche's recursive Gaussian, whose cost does not grow with its width."""
+    smooth = sitk.SmoothingRecursiveGaussian(sitk.GetImageFromArray(array), sigma_mm / GRID_MM)
+    return np.asarray(sitk.GetArrayFromImage(smooth))
+
+
 def _distance_mm(mask: Mask) -> Array:
     """Return the distance to the outside, where the border of the image counts as outside."""
-    distance = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1, 1:-1] * GRID_MM
-    return np.asarray(distance, dtype=np.float32)
+    inward = _signed_distance_mm(np.pad(mask, 1))[1:-1, 1:-1, 1:-1]
+    return np.where(mask, inward + GRID_MM, 0).astype(np.float32)
 
 
 def _grown(mask: Mask, by_mm: float) -> Mask:
-    return np.asarray(ndimage.distance_transform_edt(~mask) * GRID_MM <= by_mm) if mask.any() else mask
+    return np.asarray(_signed_distance_mm(mask) >= -by_mm) if mask.any() else mask
+
+
+def _signed_distance_mm(mask: Mask) -> Array:
+    """Return the distance to the outermost voxels of the mask, positive inside (Maurer's transform)."""
+    distance = sitk.SignedMaurerDistanceMap(
+        sitk.GetImageFromArray(mask.astype(np.uint8)), insideIsPositive=True, squaredDistance=False
+    )
+    return np.asarray(sitk.GetArrayFromImage(distance) * GRID_MM, dtype=np.float32)
 
 
 def _largest(mask: Mask, within: Mask | None = None) -> Mask:

@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 
+from pydicom.uid import UID
+
 from dicom_node.errors import InvalidGeometryError
-from dicom_node.studies.headers import Header, UnreadableHeaderError, read_headers, text
+from dicom_node.studies.headers import Header, UnreadableHeaderError, is_image, read_headers, text
 from dicom_node.studies.hints import Hint, read_hint
 from dicom_node.studies.own_results import is_own_result
 from dicom_node.studies.physics import SeriesPhysics, read_physics
@@ -45,10 +47,9 @@ def examine(series: Series) -> Candidate:
     if is_own_result(headers[0].dataset):
         return _rejected(series, "it is a result of this node, not an input")
     physics = read_physics(headers)
-    first = headers[0].dataset
     hint = read_hint(series.description, physics.protocol_name)
-    if physics.modality == "MR" and not _is_mr_image(headers):
-        return _rejected(series, f"it holds no MR images but {first.file_meta.MediaStorageSOPClassUID.name!r}")
+    if physics.modality == "MR" and not all(is_image(header.dataset) for header in headers):
+        return _rejected(series, f"it holds no images but {UID(text(headers[0].dataset, 'SOPClassUID')).name!r}")
     finding = find_sequence(physics, hint)
     rejection = "" if finding.sequence or finding.undecided else finding.evidence
     rejection = rejection or _too_small(physics) or _irregular(headers)
@@ -63,10 +64,6 @@ def _rejected(series: Series, reason: str) -> Candidate:
         finding=SequenceFinding(sequence=None, evidence=reason),
         rejection=reason,
     )
-
-
-def _is_mr_image(headers: tuple[Header, ...]) -> bool:
-    return all(text(header.dataset, "SOPClassUID").startswith("1.2.840.10008.5.1.4.1.1.4") for header in headers)
 
 
 def _too_small(physics: SeriesPhysics) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from dicom_node.errors import InvalidGeometryError
 from dicom_node.studies.brain_region import NoBrainError
 from dicom_node.studies.candidate import Candidate
-from dicom_node.studies.contrast import Brightness, compare_brightness, measure_brightness
+from dicom_node.studies.contrast import SHARE_AT_EVEN_ODDS, Brightness, compare_brightness, measure_brightness
 from dicom_node.studies.physics import Contrast
 from dicom_node.studies.volumes import read_volume
 
@@ -18,6 +18,7 @@ HEADER_WEIGHT = {Contrast.GIVEN: 6.0, Contrast.NOT_GIVEN: -4.0, Contrast.UNKNOWN
 HINT_WEIGHT = 1.0
 CERTAIN = 1.5
 TOLD_CONTRADICTION = 1.5
+CLEARLY_T1_WEIGHTED = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,19 +62,39 @@ def judge_contrast(candidates: Sequence[Candidate]) -> Mapping[str, ContrastVerd
     """
     brightness: dict[str, Brightness] = {}
     defects: dict[str, str] = {}
-    if _pixels_needed(candidates):
-        for candidate in candidates:
-            uid = candidate.series.series_uid
-            try:
-                brightness[uid] = measure_brightness(read_volume(candidate.series).volume)
-            except InvalidGeometryError as error:
+    for candidate in candidates if _pixels_needed(candidates) else ():
+        uid = candidate.series.series_uid
+        try:
+            brightness[uid] = _measure(candidate)
+        except InvalidGeometryError as error:
+            defects[uid] = str(error).rstrip(".")
+        except NoBrainError as error:
+            if candidate.physics.contrast is not Contrast.GIVEN:
                 defects[uid] = str(error)
-            except NoBrainError as error:
-                defects[uid] = f"its pixels do not look like a T1-weighted head: {error}"
     return {
         one.series.series_uid: _verdict(one, candidates, brightness, defects.get(one.series.series_uid, ""))
         for one in candidates
     }
+
+
+def _measure(candidate: Candidate) -> Brightness:
+    """Measure the pixels of a candidate.
+
+    Raises
+    ------
+    InvalidGeometryError
+        They cannot be read.
+    NoBrainError
+        They do not show a T1-weighted head.
+    """
+    try:
+        brightness = measure_brightness(read_volume(candidate.series).volume)
+    except NoBrainError as error:
+        raise NoBrainError(f"its pixels do not show a T1-weighted head: {error}") from error
+    unnamed = candidate.finding.undecided and candidate.hint.sequence is None
+    if unnamed and brightness.depth_contrast < CLEARLY_T1_WEIGHTED:
+        raise NoBrainError("neither header nor name tells its sequence, and its pixels are not clearly T1-weighted")
+    return brightness
 
 
 def _pixels_needed(candidates: Sequence[Candidate]) -> bool:
@@ -90,7 +111,8 @@ def _verdict(
     weights = {_header_words(candidate): HEADER_WEIGHT[candidate.physics.contrast]}
     if uid in brightness:
         share = brightness[uid].bright_share
-        weights[f"{share:.2%} of its inner brain outshines white matter"] = brightness[uid].log_odds
+        words = f"{share:.2%} of its inner brain outshines white matter (even odds at {SHARE_AT_EVEN_ODDS:.2%})"
+        weights[words] = brightness[uid].log_odds
         weights |= _pair_weight(candidate, all_candidates, brightness)
     if candidate.hint.contrast is not None:
         with_or_without = "with" if candidate.hint.contrast else "without"

@@ -96,10 +96,15 @@ def whole_number(dataset: Dataset, keyword: str) -> int | None:
     return None if value is None else int(value)
 
 
+def is_image(dataset: Dataset) -> bool:
+    """Tell by its SOP class whether an instance is an image, which must have pixel data."""
+    return UID(text(dataset, "SOPClassUID")).keyword.endswith("ImageStorage")
+
+
 def _pixel_defect(dataset: Dataset, file: BinaryIO, size: int) -> str:
     """Return what is missing of the pixel data, whose element starts where ``file`` stands."""
     syntax = UID(str(dataset.file_meta.get("TransferSyntaxUID", "")))
-    if syntax == DeflatedExplicitVRLittleEndian or not _is_image(dataset):
+    if syntax == DeflatedExplicitVRLittleEndian or not is_image(dataset):
         return ""  # the position in a deflated stream says nothing about the pixel data
     position = file.tell()
     head = file.read(12)
@@ -121,11 +126,6 @@ def _fragments_defect(file: BinaryIO, size: int) -> str:
     if head[:4] == DELIMITER_TAG and file.tell() <= size:
         return ""
     return f"the file is truncated: it ends at byte {size}, within its compressed pixel data"
-
-
-def _is_image(dataset: Dataset) -> bool:
-    """Tell a file that must have pixel data, even if it ends before it says how large the image is."""
-    return UID(text(dataset, "SOPClassUID")).keyword.endswith("ImageStorage")
 
 
 def _value_length(head: bytes, syntax: UID) -> tuple[int, int]:

@@ -65,7 +65,8 @@ def find_prior(archive: Archive, study: Study, folder: Path) -> PriorChoice:
     reasons: list[str] = []
     if not study.patient_id:
         return _nothing(("The study has no patient ID, so no prior could be looked for.",))
-    for candidate in _earlier_studies(archive, study):
+    found = archive.find_studies(study.patient_id, issuer_of_patient_id=study.issuer_of_patient_id)
+    for candidate in _earlier(found, study):
         try:
             prior = _fetch(archive, candidate, folder / candidate.study_uid)
         except InvalidStudyError as error:
@@ -78,24 +79,26 @@ def find_prior(archive: Archive, study: Study, folder: Path) -> PriorChoice:
         return PriorChoice(
             prior=prior, segmentation_path=results["SEG"], report_path=results["SR"], reasons=tuple(reasons)
         )
-    return _nothing(tuple(reasons))
+    undated = sum(one.study_date is None for one in found if one.study_uid != study.study_uid)
+    if undated:
+        reasons.append(f"{undated} other studies of the patient have no date and could not be used as prior.")
+    return _nothing(tuple(reasons) or ("The archive holds no earlier study of the patient.",))
 
 
 def _nothing(reasons: tuple[str, ...]) -> PriorChoice:
     return PriorChoice(prior=None, segmentation_path=None, report_path=None, reasons=reasons)
 
 
-def _earlier_studies(archive: Archive, study: Study) -> list[ArchivedStudy]:
-    """Return the patient's studies before this one, the latest first; one without a date cannot be placed in time."""
-    found = archive.find_studies(study.patient_id, issuer_of_patient_id=study.issuer_of_patient_id)
-    earlier = [
-        one
+def _earlier(found: Sequence[ArchivedStudy], study: Study) -> list[ArchivedStudy]:
+    """Return the studies before this one, the latest first; one without a date cannot be placed in time."""
+    now = (study.study_date, study.study_time)
+    placed = [
+        (one.study_date, one.study_time, one)
         for one in found
-        if one.study_uid != study.study_uid
-        and one.study_date is not None
-        and (one.study_date, one.study_time) < (study.study_date, study.study_time)
+        if one.study_uid != study.study_uid and one.study_date is not None
     ]
-    return sorted(earlier, key=lambda one: (str(one.study_date), one.study_time), reverse=True)
+    earlier = [(day, time, one) for day, time, one in placed if (day, time) < now]
+    return [one for *_, one in sorted(earlier, key=lambda each: each[:2], reverse=True)]
 
 
 def _fetch(archive: Archive, candidate: ArchivedStudy, folder: Path) -> PriorStudy:

@@ -1,6 +1,6 @@
 """Test cases that nobody's training has seen: held-out heads with lesions drawn from fixed seeds."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,8 +45,36 @@ class Case:
     ignore: NDArray[np.bool_]
 
 
-def held_out_cases(data: Path, *, draws: Iterable[int]) -> Iterator[Case]:
-    """Yield every held-out head once per draw; the same draw always has the same lesions.
+@dataclass(frozen=True, kw_only=True)
+class CaseRecipe:
+    """How to make a case: small enough to hand to another process.
+
+    Attributes
+    ----------
+    name
+        The held-out head.
+    kind
+        ``"real head"`` or ``"label map"``.
+    source
+        Where the head comes from.
+    number, draw
+        Number of the head and of the draw of lesions: together they are the seed.
+    """
+
+    name: str
+    kind: str
+    source: HeadSource
+    number: int
+    draw: int
+
+    def make(self) -> Case:
+        """Return the case, always the same."""
+        head = self.source.make(Generator().manual_seed(7_000_000 + 1000 * self.draw + self.number))
+        return case_of(head, name=f"{self.name} draw {self.draw}", kind=self.kind, draw=self.draw)
+
+
+def held_out_cases(data: Path, *, draws: Iterable[int]) -> list[CaseRecipe]:
+    """Return every held-out head once per draw of lesions.
 
     Parameters
     ----------
@@ -57,10 +85,11 @@ def held_out_cases(data: Path, *, draws: Iterable[int]) -> Iterator[Case]:
     """
     heads: list[tuple[str, str, HeadSource]] = [("real head", h.stem.name, h) for h in validation_heads(data)]
     maps: list[tuple[str, str, HeadSource]] = [("label map", m.path.name, m) for m in validation_label_maps(data)]
-    for draw in draws:
-        for number, (kind, name, source) in enumerate(heads + maps):
-            head = source.make(Generator().manual_seed(7_000_000 + 1000 * draw + number))
-            yield case_of(head, name=f"{name.split('.')[0]} draw {draw}", kind=kind, draw=draw)
+    return [
+        CaseRecipe(name=name.removesuffix(".nii.gz"), kind=kind, source=source, number=number, draw=draw)
+        for draw in draws
+        for number, (kind, name, source) in enumerate(heads + maps)
+    ]
 
 
 def case_of(head: TrainingHead, *, name: str, kind: str, draw: int) -> Case:

@@ -2,18 +2,21 @@
 
 import json
 import logging
+import multiprocessing
 import time
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+import torch
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from inference.evaluation.cases import Case, held_out_cases
+from inference.evaluation.cases import Case, CaseRecipe, held_out_cases
 from inference.evaluation.metrics import (
     SIZE_LIMITS_MM,
     FrocPoint,
@@ -26,7 +29,7 @@ from inference.evaluation.metrics import (
 from inference.postprocessing import candidates
 from inference.predictor import Manifest, Predictor
 from inference.segmentation import lesion_probability
-from inference.weights import default_manifest_path, load_predictor
+from inference.weights import default_manifest_path, load_predictor, verify_weights
 
 log = logging.getLogger(__name__)
 
@@ -53,11 +56,12 @@ class Choice:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Scored:
-    """One case with its results at every probability threshold."""
+    """One case with its results at every probability threshold, and the seconds that the network took."""
 
     kind: str
     draw: int
     results: dict[float, ScanResult]
+    seconds: float
 
 
 def score(case: Case, predictor: Predictor) -> Scored:
@@ -69,8 +73,27 @@ def score(case: Case, predictor: Predictor) -> Scored:
     for threshold in (*THRESHOLDS, predictor.manifest.threshold):
         found = candidates(probability, case.brain.array, threshold=threshold, spacing_mm=case.brain.spacing)
         results[threshold] = scan_result(probability, found, case.lesions, case.ignore, voxel_mm3=1.0)
-    log.info("%s: %d lesions, %.0f s", case.name, len(results[THRESHOLDS[0]].lesions_mm3), seconds)
-    return Scored(kind=case.kind, draw=case.draw, results=results)
+    return Scored(kind=case.kind, draw=case.draw, results=results, seconds=seconds)
+
+
+def score_all(recipes: Sequence[CaseRecipe], manifest_path: Path, *, workers: int) -> list[Scored]:
+    """Score every case, ``workers`` at a time on one thread each."""
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _prepare_worker) as pool:
+        futures = [pool.submit(_score_one, recipe, manifest_path) for recipe in recipes]
+        scored = []
+        for recipe, future in zip(recipes, futures, strict=True):
+            scored.append(future.result())
+            lesions = len(scored[-1].results[THRESHOLDS[0]].lesions_mm3)
+            log.info("%s draw %d: %d lesions, %.0f s", recipe.name, recipe.draw, lesions, scored[-1].seconds)
+    return scored
+
+
+def _prepare_worker() -> None:
+    torch.set_num_threads(1)
+
+
+def _score_one(recipe: CaseRecipe, manifest_path: Path) -> Scored:
+    return score(recipe.make(), load_predictor(manifest_path, threads=1))
 
 
 def mean_dice(results: Sequence[ScanResult]) -> float:
@@ -147,15 +170,16 @@ def main(
     data: Annotated[Path, typer.Option(help="Folder with heads/ and label_maps/.")] = Path("../shared/data"),
     manifest: Annotated[Path | None, typer.Option(help="Model to judge; the package's own by default.")] = None,
     draws: Annotated[int, typer.Option(help="Draws of lesions per held-out head, at least 2.", min=2)] = 2,
-    threads: Annotated[int, typer.Option(help="Processor threads.")] = 2,
+    workers: Annotated[int, typer.Option(help="Cases at a time, one thread each.")] = 2,
     *,
     choose_point: Annotated[bool, typer.Option("--choose", help="Choose the operating point on draw 0.")] = False,
 ) -> None:
     """Judge the detector on held-out heads: draw 0 is for choosing the operating point, the other draws report it."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    predictor = load_predictor(manifest or default_manifest_path(), threads=threads)
-    point = predictor.manifest
-    scored = [score(case, predictor) for case in held_out_cases(data, draws=range(0 if choose_point else 1, draws))]
+    manifest = manifest or default_manifest_path()
+    point = verify_weights(manifest)
+    recipes = held_out_cases(data, draws=range(0 if choose_point else 1, draws))
+    scored = score_all(recipes, manifest, workers=workers)
     choice = Choice(threshold=point.threshold, peak_threshold=point.peak_threshold)
     if choose_point:
         choosing = [case for case in scored if case.kind == "real head" and case.draw == 0]

@@ -136,11 +136,10 @@ def test_wrong_called_ae_title_is_refused_and_named(node: Node, tmp_path: Path) 
 
 
 def test_node_takes_the_next_study_after_all_that(node: Node, tmp_path: Path) -> None:
-    write_t1c(tmp_path / "series", 8)
+    """That a good study gets its results is test_real_head's; here it is enough that the node judges this one."""
+    edit(write_t1c(tmp_path / "series", 8), make_t2)
     assert node.send(tmp_path / "series").returncode == 0
-    job = node.finished(visit_of(8).study_uid, timeout_s=180)
-    assert job["state"] == "attention"  # a ball in noise is no brain, and the node says so
-    assert "brain" in job["reason"]
+    assert "T2" in node.finished(visit_of(8).study_uid, timeout_s=180)["reason"]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
@@ -150,7 +149,7 @@ def test_full_disk_is_told_and_loses_nothing(tmp_path: Path) -> None:
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", disk], check=True)
     try:
         with serving(disk, node_options="minimum_free_disk_gib = 0") as node:
-            write_t1c(tmp_path / "series", 9)
+            edit(write_t1c(tmp_path / "series", 9), make_t2)
             ballast = disk / "ballast"
             ballast.write_bytes(bytes(shutil.disk_usage(disk).free - 100_000))
             assert node.send(tmp_path / "series").returncode != 0
@@ -159,6 +158,6 @@ def test_full_disk_is_told_and_loses_nothing(tmp_path: Path) -> None:
             assert node.send(tmp_path / "series").returncode == 0
             incoming = node.data / "incoming" / visit_of(9).study_uid
             assert len(list(incoming.glob("*.dcm"))) == SLICES
-            assert node.finished(visit_of(9).study_uid, timeout_s=180)["state"] == "attention"
+            assert "T2" in node.finished(visit_of(9).study_uid, timeout_s=180)["reason"]
     finally:
         subprocess.run(["umount", "-l", disk], check=True)

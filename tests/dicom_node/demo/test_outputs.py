@@ -103,11 +103,14 @@ def test_curves_in_the_report_are_well_formed(html: str) -> None:
 
 
 def test_terminal_tells_every_lesion_and_the_figures(outcome: DemoOutcome, tmp_path: Path) -> None:
-    console = Console(record=True, width=160, force_terminal=False)
+    console = Console(record=True, width=80, force_terminal=False)
     show(outcome, tmp_path, console)
     text = console.export_text()
     for row in (row for result in outcome.results for row in result.rows):
         assert (row.finding.tracking_id if row.finding else row.names[0]) in text
+    assert "…" not in text
+    assert "persistent  275 2164   +686" in text
+    text = " ".join(text.split())
     assert "6 of 7 lesions found; 2 false positives" in text
     assert "false positive" in text
     assert "Not for diagnostic use" in text
@@ -115,7 +118,7 @@ def test_terminal_tells_every_lesion_and_the_figures(outcome: DemoOutcome, tmp_p
 
 def test_terminal_numbers() -> None:
     assert [volume_text(value) for value in (None, 0.0, 9.87, 1234.5)] == ["–", "0", "9.9", "1234"]
-    assert [change_text(value) for value in (None, -100.0, 12.4)] == ["–", "−100 %", "+12 %"]
+    assert [change_text(value) for value in (None, -100.0, 12.4)] == ["–", "−100", "+12"]
 
 
 def test_outline_encloses_the_lesion_in_its_slice(patient: SyntheticPatient) -> None:
