@@ -113,10 +113,20 @@ def _pixel_defect(dataset: Dataset, file: BinaryIO, size: int) -> str:
     expected, head_bytes = _value_length(head, syntax)
     if expected == UNDEFINED_LENGTH:
         return _fragments_defect(file, size)
-    present = size - position - head_bytes
-    return (
-        "" if present >= expected else f"the file is truncated: {present} of {expected} bytes of pixel data are there"
-    )
+    present, needed = min(size - position - head_bytes, expected), max(expected, _image_bytes(dataset))
+    return "" if present >= needed else f"the file is truncated: {present} of {needed} bytes of pixel data are there"
+
+
+def _image_bytes(dataset: Dataset) -> int:
+    """Return how many bytes the uncompressed pixels need (PS3.3 C.7.6.3); 0 where the header does not tell."""
+    if text(dataset, "PhotometricInterpretation").startswith("YBR_"):
+        return 0  # colour may be subsampled
+    bits = 1
+    for keyword in ("Rows", "Columns", "BitsAllocated"):
+        bits *= whole_number(dataset, keyword) or 0
+    for keyword in ("SamplesPerPixel", "NumberOfFrames"):
+        bits *= whole_number(dataset, keyword) or 1
+    return bits // 8
 
 
 def _fragments_defect(file: BinaryIO, size: int) -> str:
