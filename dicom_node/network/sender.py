@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import UID
@@ -132,10 +132,26 @@ def _association(
     )
     if not association.is_established:
         raise PeerError(_refusal(association, f"{host}:{port}", called_ae_title))
+    _leave_answers_to_the_sender(association)
     try:
         yield association
     finally:
         association.release()
+
+
+def _leave_answers_to_the_sender(association: Association) -> None:
+    """Let nobody but the waiting sender take a message.
+
+    The thread of pynetdicom's association looks for requests of the peer without blocking. Between two instances it
+    may look once more than it should and take the answer to a C-STORE, which is then waited for in vain. A sender
+    serves no requests.
+    """
+    take = association.dimse.get_msg
+
+    def take_if_waiting(block: bool = False) -> Any:
+        return take(block) if block else (None, None)
+
+    association.dimse.get_msg = take_if_waiting  # type: ignore[method-assign]
 
 
 def _disable_nagle(event: evt.Event) -> None:
