@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 THRESHOLDS = (0.3, 0.4, 0.5, 0.6)
 PEAKS = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995, 0.9998, 0.9999)
-WANTED_FALSE_POSITIVES = 3.0
+WANTED_FALSE_POSITIVES = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
