@@ -15,7 +15,8 @@ from inference.synthesis.training_heads import TrainingHead, from_label_map, fro
 from tracking.geometry import isotropic_grid, resample_like
 
 VALIDATION_CENTRES = ("FG", "EZ")
-VALIDATION_LABEL_MAPS = ("training_seg_19", "training_seg_20")
+# 17 is the head of the demo's patient.
+VALIDATION_LABEL_MAPS = ("training_seg_17", "training_seg_19", "training_seg_20")
 SPACING_DOUBT = 0.15
 MARGIN_MM = 12
 
@@ -71,7 +72,7 @@ class LabelMap:
 
 
 def training_sources(data: Path) -> list[list[HeadSource]]:
-    """Return the kinds of sources for training: real heads of centres CS and DU, and 18 label maps."""
+    """Return the kinds of sources for training: real heads of centres CS and DU, and 17 label maps."""
     real: list[HeadSource] = [RealHead(stem=stem) for stem in _stems(data) if not _is_validation(stem)]
     maps: list[HeadSource] = [
         LabelMap(path=path) for path in _label_maps(data) if _name(path) not in VALIDATION_LABEL_MAPS

@@ -7,7 +7,7 @@ from copy import deepcopy
 from dataclasses import dataclass, replace
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import typer
@@ -15,7 +15,7 @@ from torch import Generator, nn
 from torch.optim import AdamW
 
 from inference.networks.unet import build_unet
-from inference.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint
+from inference.training.checkpoint import TrainingState, load_checkpoint, read_checkpoint, save_checkpoint
 from inference.training.config import TrainingConfig
 from inference.training.heads import training_sources
 from inference.training.losses import lesion_loss
@@ -54,6 +54,12 @@ def new_state(config: TrainingConfig, device: torch.device) -> TrainingState:
         optimiser=optimiser,
         generator=Generator().manual_seed(config.seed),
     )
+
+
+def start_from(saved: dict[str, Any], state: TrainingState) -> None:
+    """Give a fresh state the averaged weights of another training; optimiser, schedule and patches begin anew."""
+    for network in (state.network, state.average):
+        network.load_state_dict(saved["average"])
 
 
 def progress(config: TrainingConfig, state: TrainingState) -> float:
@@ -151,7 +157,7 @@ def wait_for_heads(run: Run) -> None:
         time.sleep(POLL_S)
 
 
-def run_training(config: TrainingConfig, *, data: Path, out: Path) -> TrainingState:
+def run_training(config: TrainingConfig, *, data: Path, out: Path, initial: Path | None = None) -> TrainingState:
     """Train in ``out``, from its checkpoint where there is one.
 
     Parameters
@@ -162,6 +168,8 @@ def run_training(config: TrainingConfig, *, data: Path, out: Path) -> TrainingSt
         Folder with ``heads/`` and ``label_maps/``.
     out
         Folder for the checkpoint and the pool of heads.
+    initial
+        Checkpoint of another training whose averaged weights a new one starts from.
     """
     torch.set_num_threads(config.threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -176,6 +184,9 @@ def run_training(config: TrainingConfig, *, data: Path, out: Path) -> TrainingSt
     if run.checkpoint.exists():
         load_checkpoint(run.checkpoint, state)
         log.info("resumed at step %d", state.step)
+    elif initial is not None:
+        start_from(read_checkpoint(initial), state)
+        log.info("started from the weights of %s", initial)
     try:
         wait_for_heads(run)
         return train(run, state)
@@ -213,6 +224,7 @@ def main(
     out: Annotated[Path, typer.Option(help="Folder for checkpoint and heads (resumed from when it exists).")],
     data: Annotated[Path, typer.Option(help="Folder with heads/ and label_maps/.")] = Path("../shared/data"),
     minutes: Annotated[float, typer.Option(help="Budget in minutes of computing.")] = 70.0,
+    initial: Annotated[Path | None, typer.Option(help="Checkpoint whose weights a new training starts from.")] = None,
     workers: Annotated[int, typer.Option(help="Processes that make synthetic heads.")] = 1,
     threads: Annotated[int, typer.Option(help="Processor threads of the trainer.")] = 1,
     *,
@@ -225,7 +237,7 @@ def main(
     settings = TrainingConfig(minutes=minutes, bf16=fast_bf16(threads))
     config = replace(SMOKE if smoke else settings, workers=workers, threads=threads)
     log.info("%s", config)
-    run_training(config, data=data, out=out)
+    run_training(config, data=data, out=out, initial=initial)
 
 
 if __name__ == "__main__":
