@@ -19,8 +19,6 @@ from rich.table import Table
 from rich.text import Text
 
 from dicom_node.config import Configuration, open_configured_archive
-from dicom_node.demo.findings import StudyFindings
-from dicom_node.demo.reading import read_findings
 from dicom_node.errors import InvalidStudyError
 from dicom_node.jobs.arrival import card_of, revision_of
 from dicom_node.jobs.job import Outcome, StepRunner, StudyJob
@@ -28,6 +26,8 @@ from dicom_node.jobs.listing import series_table
 from dicom_node.jobs.steps import DirectSteps
 from dicom_node.network.archive import Archive
 from dicom_node.network.instance import is_uid
+from dicom_node.results.findings import StudyFindings
+from dicom_node.results.findings_reading import read_findings
 from dicom_node.studies.own_results import is_own_result
 
 

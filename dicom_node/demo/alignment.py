@@ -3,7 +3,7 @@
 import SimpleITK as sitk
 from highdicom import Volume
 
-from dicom_node.demo.findings import Point
+from dicom_node.results.findings import Point
 from tracking.geometry import from_sitk_array, isotropic_grid, resample_like, to_sitk
 
 GRID_MM = 4.0

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from dicom_node.demo.findings import Finding, StudyFindings
 from dicom_node.demo.truth import Pair, StudyMatch, match_study
+from dicom_node.results.findings import Finding, StudyFindings
 from inference.synthesis.patient import SyntheticPatient, SyntheticStudy, TrueLesion
 from tracking.identity import tracking_order
 from tracking.matching import TrackState

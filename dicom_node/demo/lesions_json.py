@@ -4,10 +4,10 @@ from dataclasses import asdict
 from typing import Any
 
 from dicom_node import __version__
-from dicom_node.demo.findings import Finding
 from dicom_node.demo.followup import Row, StudyResult
 from dicom_node.demo.outcome import DemoOutcome
 from dicom_node.demo.truth import Pair
+from dicom_node.results.findings import Finding
 
 
 def lesions_document(outcome: DemoOutcome) -> dict[str, Any]:

@@ -8,7 +8,6 @@ import numpy as np
 from highdicom import Volume
 
 from dicom_node.demo.alignment import Alignment
-from dicom_node.demo.findings import Point
 from dicom_node.demo.followup import Row, StudyResult
 from dicom_node.demo.pictures import (
     Outline,
@@ -20,6 +19,7 @@ from dicom_node.demo.pictures import (
     slice_picture,
     window_of,
 )
+from dicom_node.results.findings import Point
 from tracking.geometry import resample_like
 from tracking.timepoint import MRSequence
 

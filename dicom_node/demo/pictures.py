@@ -11,7 +11,7 @@ from highdicom import Volume
 from numpy.typing import NDArray
 from PIL import Image
 
-from dicom_node.demo.findings import Point
+from dicom_node.results.findings import Point
 
 WINDOW_PERCENTILES = (2.0, 99.7)
 DIRECTIONS = ("R", "L", "A", "P", "I", "S")  # towards -x, +x, -y, +y, -z, +z of LPS

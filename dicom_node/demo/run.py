@@ -13,8 +13,8 @@ from dicom_node.demo.outcome import DemoOutcome, JobReport
 from dicom_node.demo.outputs import prepare_folder, write_outputs
 from dicom_node.demo.phantom import Identity, identity_for, study_uid_of, write_study
 from dicom_node.demo.player import RunningNode, running_node
-from dicom_node.demo.reading import read_findings
 from dicom_node.demo.stages import Stages
+from dicom_node.results.findings_reading import read_findings
 from inference.synthesis.patient import FULL_EXAMINATION, SyntheticPatient, SyntheticStudy, generate_patient
 
 

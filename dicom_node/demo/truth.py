@@ -10,7 +10,7 @@ from highdicom import Volume
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from dicom_node.demo.findings import Finding, StudyFindings
+from dicom_node.results.findings import Finding, StudyFindings
 from inference.synthesis.patient import SyntheticStudy, TrueLesion
 from tracking.geometry import resample_like
 

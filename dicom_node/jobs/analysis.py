@@ -13,7 +13,7 @@ from dicom_node.errors import InvalidStudyError
 from dicom_node.jobs.acceptance import AcceptedStudy
 from dicom_node.jobs.artefacts import load_volume, save_volume
 from dicom_node.jobs.job import StudyJob
-from dicom_node.results.reading import PriorResults, read_prior_results
+from dicom_node.results.prior_reading import PriorResults, read_prior_results
 from dicom_node.studies.comparability import compare_acquisitions
 from dicom_node.studies.physics import SeriesPhysics
 from dicom_node.studies.prior import PriorChoice, PriorStudy

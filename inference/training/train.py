@@ -220,7 +220,7 @@ def _probe_s(*, bf16: bool) -> float:
 SMOKE = TrainingConfig(features=(4, 4, 8, 8, 16, 4), patch=32, steps=4, first_heads=1, checkpoint_s=5)
 
 
-def main(
+def main(  # noqa: PLR0913 - one for each option of the command line
     out: Annotated[Path, typer.Option(help="Folder for checkpoint and heads (resumed from when it exists).")],
     data: Annotated[Path, typer.Option(help="Folder with heads/ and label_maps/.")] = Path("../shared/data"),
     minutes: Annotated[float, typer.Option(help="Budget in minutes of computing.")] = 70.0,

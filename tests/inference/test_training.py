@@ -10,13 +10,13 @@ import pytest
 import torch
 from torch import Generator
 
-from inference.training.checkpoint import load_checkpoint
+from inference.training.checkpoint import load_checkpoint, read_checkpoint
 from inference.training.config import TrainingConfig
 from inference.training.heads import HeadSource, training_sources, validation_heads, validation_label_maps
 from inference.training.losses import lesion_loss
 from inference.training.patches import cut, draw_batch
 from inference.training.pool import HeadPool, fill, make_head, prepare, start_worker, voxel_weights
-from inference.training.train import Run, new_state, rate_factor, train, wait_for_heads
+from inference.training.train import Run, new_state, rate_factor, start_from, train, wait_for_heads
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 needs_data = pytest.mark.skipif(not DATA.exists(), reason="../shared/data is not here")
@@ -59,6 +59,17 @@ def test_resumed_run_repeats_the_uninterrupted_one_exactly(tmp_path: Path, pool:
     train(run, resumed)
     for ours, theirs in zip(resumed.average.parameters(), whole.average.parameters(), strict=True):
         assert torch.equal(ours, theirs)
+
+
+def test_new_run_starts_from_the_averaged_weights_of_another_and_from_step_0(tmp_path: Path, pool: HeadPool) -> None:
+    run = run_in(tmp_path, pool)
+    taught = train(run, new_state(CONFIG, CPU))
+    fresh = new_state(replace(CONFIG, seed=77), CPU)
+    start_from(read_checkpoint(run.checkpoint), fresh)
+    for network in (fresh.network, fresh.average):
+        for ours, theirs in zip(network.parameters(), taught.average.parameters(), strict=True):
+            assert torch.equal(ours, theirs)
+    assert fresh.step == 0
 
 
 def _stopping_at(run: Run, state: object, *, step: int) -> Run:

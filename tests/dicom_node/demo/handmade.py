@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from dicom_node.demo.findings import Finding, StudyFindings
 from dicom_node.demo.followup import compare_patient, figures_of
 from dicom_node.demo.outcome import DemoOutcome, JobReport, SeriesRole
+from dicom_node.results.findings import Finding, StudyFindings
 from inference.synthesis.patient import SyntheticPatient, SyntheticStudy
 from tracking.measurement import measure_lesions
 

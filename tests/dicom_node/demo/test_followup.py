@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dicom_node.demo.findings import Finding, StudyFindings
 from dicom_node.demo.followup import compare_patient, figures_of, true_state
 from dicom_node.demo.truth import match_study
+from dicom_node.results.findings import Finding, StudyFindings
 from inference.synthesis.patient import SyntheticPatient, SyntheticStudy
 
 

@@ -14,7 +14,7 @@ from pydicom import dcmread
 
 from dicom_node.errors import InvalidGeometryError, InvalidStudyError
 from dicom_node.results import codes
-from dicom_node.results.reading import PriorResults, read_prior_results
+from dicom_node.results.prior_reading import PriorResults, read_prior_results
 from dicom_node.results.report import Findings, build_report
 from dicom_node.results.segmentation import build_segmentation
 from tests.dicom_node.results.phantoms import (

@@ -18,6 +18,7 @@ from pydicom.uid import SegmentationStorage
 
 from dicom_node.errors import InvalidGeometryError, InvalidStudyError
 from dicom_node.results import codes
+from dicom_node.results.content import child_named, descendants, is_named, is_point_3d, site_mm
 from dicom_node.results.uids import derive_uid, is_uid
 from tracking.geometry import resample_like
 from tracking.lesion import Point
@@ -147,51 +148,25 @@ def _identity(segmentation: Segmentation, number: int) -> LesionIdentity:
     )
 
 
-def site_mm(group: Dataset) -> Point | None:
-    """Return the point that an SR group marks as a lesion's site (LPS mm), or None."""
-    point = next(filter(_is_point_3d, _descendants(group)), None)
-    if point is None:
-        return None
-    x, y, z = point.GraphicData
-    return float(x), float(y), float(z)
-
-
 def _absent(report: Dataset, t1c: Volume) -> Iterator[AbsentLesion]:
     """Find the groups that mark a site, and the lesions that were told of in words alone."""
-    for group in filter(_is_lesion, _descendants(report)):
+    for group in filter(_is_lesion, descendants(report)):
         uid, site = _value(group, codes.TRACKING_UID, "UID"), site_mm(group)
         if not uid or site is None:
             continue
-        point = next(filter(_is_point_3d, _descendants(group)))
+        point = next(filter(is_point_3d, descendants(group)))
         _check_frame_of_reference(point.get("ReferencedFrameOfReferenceUID"), t1c, "SR")
         name = _value(group, codes.TRACKING_IDENTIFIER, "TextValue") or uid
         yield AbsentLesion(tracking_uid=uid, tracking_id=name, site_mm=site)
 
 
 def _is_lesion(item: Dataset) -> bool:
-    return _is(item, codes.MEASUREMENT_GROUP) or _is(item, codes.UNSHOWN_LESION)
-
-
-def _descendants(item: Dataset) -> Iterator[Dataset]:
-    for child in item.get("ContentSequence", []):
-        yield child
-        yield from _descendants(child)
-
-
-def _is(item: Dataset, name: Code) -> bool:
-    names = item.get("ConceptNameCodeSequence", [])
-    return bool(names) and (names[0].get("CodeValue"), names[0].get("CodingSchemeDesignator")) == (
-        name.value,
-        name.scheme_designator,
-    )
-
-
-def _is_point_3d(item: Dataset) -> bool:
-    return (item.get("ValueType"), item.get("GraphicType")) == ("SCOORD3D", "POINT")
+    return is_named(item, codes.MEASUREMENT_GROUP) or is_named(item, codes.UNSHOWN_LESION)
 
 
 def _value(group: Dataset, name: Code, keyword: str) -> str:
-    return next((str(item.get(keyword, "")) for item in group.get("ContentSequence", []) if _is(item, name)), "")
+    item = child_named(group, name)
+    return "" if item is None else str(item.get(keyword, ""))
 
 
 def _days_since_baseline(report: Dataset) -> int | None:

@@ -8,9 +8,9 @@ import pydicom
 import pytest
 from highdicom import Volume
 
-from dicom_node.demo.findings import StudyFindings
 from dicom_node.demo.phantom import identity_for, write_study
-from dicom_node.demo.reading import read_findings
+from dicom_node.results.findings import StudyFindings
+from dicom_node.results.findings_reading import read_findings
 from dicom_node.results.provenance import ResultIdentity
 from dicom_node.results.report import Findings, build_report
 from dicom_node.results.segmentation import build_segmentation

@@ -10,11 +10,10 @@ import pydicom
 from highdicom import Volume
 from highdicom.color import CIELabColor
 from pydicom import Dataset
-from pydicom.sr.coding import Code
 
-from dicom_node.demo.findings import Finding, Point, StudyFindings
 from dicom_node.results import codes
-from dicom_node.results.reading import site_mm
+from dicom_node.results.content import child_named, code_of, descendants, measured, site_mm
+from dicom_node.results.findings import Finding, Point, StudyFindings
 from dicom_node.results.segmentation import lesion_colour_rgb
 from tracking.identity import tracking_order
 
@@ -52,7 +51,7 @@ def read_findings(archive_folder: Path, study_uid: str) -> StudyFindings:
         study_date=study_date,
         findings=tuple(sorted(groups, key=lambda finding: tracking_order(finding.tracking_id))),
         labels=labels,
-        remarks=tuple(item.TextValue for item in _descend(report, codes.REMARK)) if report is not None else (),
+        remarks=tuple(item.TextValue for item in descendants(report, codes.REMARK)) if report is not None else (),
         objects={kind: path.stem for kind, path in sorted(results.items())},
     )
 
@@ -103,25 +102,25 @@ def _colours(segmentation: hd.seg.Segmentation) -> dict[str, str]:
 
 def _groups(report: Dataset) -> list[Dataset]:
     """Return the measurement groups that describe a lesion."""
-    return [group for group in _descend(report, codes.MEASUREMENT_GROUP) if _child(group, codes.LESION_STATE)]
+    return [group for group in descendants(report, codes.MEASUREMENT_GROUP) if child_named(group, codes.LESION_STATE)]
 
 
 def _finding(group: Dataset, numbers: dict[str, int], colours: dict[str, str], labels: Volume | None) -> Finding:
-    uid = str(_child(group, codes.TRACKING_UID).UID)  # type: ignore[union-attr] # _groups chose those that have it
+    uid = str(child_named(group, codes.TRACKING_UID).UID)  # type: ignore[union-attr] # _groups chose those that have it
     number = numbers.get(uid, 0)
-    identifier = _child(group, codes.TRACKING_IDENTIFIER)
-    state = _child(group, codes.LESION_STATE)
-    comment = _child(group, codes.COMMENT)
+    identifier = child_named(group, codes.TRACKING_IDENTIFIER)
+    state = child_named(group, codes.LESION_STATE)
+    comment = child_named(group, codes.COMMENT)
     return Finding(
         tracking_uid=uid,
         tracking_id=str(identifier.TextValue) if identifier else uid,
-        state=_STATE_NAMES.get(_code(state.ConceptCodeSequence[0]), "unknown") if state else "unknown",
+        state=_STATE_NAMES.get(code_of(state.ConceptCodeSequence[0]), "unknown") if state else "unknown",
         number=number,
-        volume_mm3=_measured(group, codes.VOLUME) or 0.0,
-        longest_diameter_mm=_measured(group, codes.LONG_AXIS) or 0.0,
-        perpendicular_diameter_mm=_measured(group, codes.SHORT_AXIS) or 0.0,
-        prior_volume_mm3=_measured(group, codes.PRIOR_VOLUME),
-        change_percent=_measured(group, codes.VOLUME_CHANGE),
+        volume_mm3=measured(group, codes.VOLUME) or 0.0,
+        longest_diameter_mm=measured(group, codes.LONG_AXIS) or 0.0,
+        perpendicular_diameter_mm=measured(group, codes.SHORT_AXIS) or 0.0,
+        prior_volume_mm3=measured(group, codes.PRIOR_VOLUME),
+        change_percent=measured(group, codes.VOLUME_CHANGE),
         centroid_mm=_centroid(labels, number) if labels is not None and number else site_mm(group),
         colour=colours.get(uid) or "#{:02x}{:02x}{:02x}".format(*lesion_colour_rgb(uid)),
         remarks=tuple(str(comment.TextValue).split("; ")[1:]) if comment else (),
@@ -132,31 +131,3 @@ def _centroid(labels: Volume, number: int) -> Point:
     index = np.argwhere(labels.array == number).mean(axis=0)
     x, y, z = labels.affine[:3, :3] @ index + labels.affine[:3, 3]
     return float(x), float(y), float(z)
-
-
-def _measured(group: Dataset, name: Code) -> float | None:
-    item = _child(group, name)
-    return float(item.MeasuredValueSequence[0].NumericValue) if item else None
-
-
-def _child(item: Dataset, name: Code) -> Dataset | None:
-    return next((child for child in item.get("ContentSequence", []) if _is_named(child, name)), None)
-
-
-def _descend(item: Dataset, name: Code) -> Iterator[Dataset]:
-    """Walk the content tree in document order and yield the items of this name."""
-    for child in item.get("ContentSequence", []):
-        if _is_named(child, name):
-            yield child
-        yield from _descend(child, name)
-
-
-def _is_named(item: Dataset, name: Code) -> bool:
-    names = item.get("ConceptNameCodeSequence")
-    return bool(names) and _code(names[0]) == name
-
-
-def _code(item: Dataset) -> Code:
-    # A code of more than 16 characters stands in Long Code Value (PS3.3 table 8.8-1).
-    value = item.get("CodeValue") or item.get("LongCodeValue") or ""
-    return Code(str(value), str(item.get("CodingSchemeDesignator", "")), str(item.get("CodeMeaning", "")))
