@@ -47,7 +47,7 @@ class FoundStudy:
 
     def job(self, configuration: Configuration, configuration_path: Path | None) -> StudyJob:
         """Return the job, named as the listener's would be."""
-        foreign = [uid for uid, header in self.headers.items() if not is_own_result(header)]
+        foreign = {uid: self.paths[uid] for uid, header in self.headers.items() if not is_own_result(header)}
         job_id = f"{self.study_uid}:{revision_of(foreign)}"
         return StudyJob(
             job_id=job_id,

@@ -1,18 +1,20 @@
 """What lies in one study's incoming folder, as far as the job needs to know it: whose, from when, and which instances.
 
-Design rule: file names are SOP Instance UIDs, so the identity of a job comes from the folder alone; a header that
-cannot be read costs nothing but what it would have said.
+Design rule: the identity of a job comes from the files alone, their names (SOP Instance UIDs) and their data sets; a
+header that cannot be read costs nothing but what it would have said.
 """
 
 import hashlib
 import logging
-from collections.abc import Iterable
+import struct
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pydicom
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
+from pynetdicom.dsutils import split_dataset
 
 from dicom_node.studies.own_results import is_own_result
 
@@ -45,7 +47,7 @@ class Arrival:
     instance_paths
         All its files, our own results among them.
     revision
-        Hash of the SOP Instance UIDs that are not results of ours; equal for the same study sent again.
+        Hash of the instances that are not results of ours; equal for the same study sent again.
     instance_count
         How many those are; 0 for a folder with nothing but our own results.
     """
@@ -71,14 +73,33 @@ def read_arrival(folder: Path) -> Arrival:
         study_uid=folder.name,
         card=card_of([header for header in headers.values() if header is not None]),
         instance_paths=paths,
-        revision=revision_of(path.stem for path in foreign),
+        revision=revision_of({path.stem: path for path in foreign}),
         instance_count=len(foreign),
     )
 
 
-def revision_of(sop_instance_uids: Iterable[str]) -> str:
-    """Hash a set of instances; their order does not count."""
-    return hashlib.sha256("\n".join(sorted(sop_instance_uids)).encode()).hexdigest()[:16]
+def revision_of(instances: Mapping[str, Path]) -> str:
+    """Hash a set of instances; their order does not count, nor does what a sender wrote before the data set.
+
+    Parameters
+    ----------
+    instances
+        Files by SOP Instance UID: an instance that came again with other content makes another revision.
+    """
+    lines = sorted(f"{uid} {_data_set_hash(path)}" for uid, path in instances.items())
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
+def _data_set_hash(path: Path) -> str:
+    """Hash a file behind its file meta information, which names its sender."""
+    try:
+        offset = split_dataset(path)[1]
+    except (InvalidDicomError, EOFError, ValueError, AttributeError, struct.error) as error:
+        _log.warning("%s is hashed whole, since it is no DICOM file: %s", path.name, type(error).__name__)
+        offset = 0
+    with path.open("rb") as file:
+        file.seek(offset)
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_card(folder: Path) -> StudyCard | None:

@@ -17,7 +17,7 @@ class StudyJob:
     Attributes
     ----------
     job_id
-        ``study UID:hash of its instances``; the same study sent again is the same job.
+        ``study UID:hash of its instances and their content``; the same study sent again is the same job.
     study_uid
         Study Instance UID.
     instance_paths

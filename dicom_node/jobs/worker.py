@@ -142,7 +142,9 @@ class Worker:
     def _replace_earlier_revisions(self, record: JobRecord) -> None:
         for earlier in self._table.of_study(record.study_uid):
             if earlier.job_id != record.job_id and earlier.state in (*UNFINISHED, "attention"):
-                reason = f"Replaced by job {record.job_id}, since the study now has {record.instance_count} instances."
+                reason = (
+                    f"Replaced by job {record.job_id}, as instances came later: {record.instance_count} in all."
+                )
                 self._table.mark_replaced(earlier.job_id, reason)
                 self._engine.cancel(earlier.job_id)
                 _log.info("job %s: %s", earlier.job_id, reason)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from pydicom import dcmread
 
 from dicom_node.jobs.arrival import read_arrival
 from dicom_node.jobs.assembly import Assembly
@@ -145,6 +146,27 @@ def test_job_is_named_by_the_instances_and_not_by_their_order(inbox: Inbox) -> N
     later = read_arrival(inbox.folder / "1.1")
     assert later.job_id != first.job_id
     assert (first.instance_count, later.instance_count) == (2, 3)
+
+
+def test_other_content_under_the_same_uid_is_another_job(inbox: Inbox) -> None:
+    inbox.receive("1.1", 1, date="20230203")
+    first = read_arrival(inbox.folder / "1.1")
+    inbox.receive("1.1", 1, date="20240203")
+    second = read_arrival(inbox.folder / "1.1")
+    assert second.instance_count == first.instance_count == 1
+    assert second.job_id != first.job_id
+
+
+def test_who_sent_an_instance_does_not_count(inbox: Inbox) -> None:
+    inbox.receive("1.1", 1)
+    first = read_arrival(inbox.folder / "1.1")
+    (path,) = (inbox.folder / "1.1").glob("*.dcm")
+    instance = dcmread(path)
+    instance.file_meta.SourceApplicationEntityTitle = "OTHER_PACS"
+    before = path.read_bytes()
+    instance.save_as(path)
+    assert path.read_bytes() != before
+    assert read_arrival(inbox.folder / "1.1").job_id == first.job_id
 
 
 def test_own_results_do_not_count(inbox: Inbox) -> None:

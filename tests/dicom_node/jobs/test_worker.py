@@ -129,6 +129,14 @@ def test_finished_study_sent_again_is_no_new_job(busy_node: Node) -> None:
     assert busy_node.jobs()["1.1"] == first
 
 
+def test_finished_study_with_a_corrected_instance_is_a_new_job(busy_node: Node) -> None:
+    busy_node.receive("1.14", instances=range(2), patient="1.14")
+    first = busy_node.wait_for_state("1.14", "done")
+    busy_node.receive("1.14", instances=range(1), patient="corrected")
+    busy_node.wait_for(lambda: busy_node.jobs()["1.14"].job_id != first.job_id)
+    assert busy_node.wait_for_state("1.14", "done").instance_count == 2
+
+
 def test_late_instances_replace_the_running_job(busy_node: Node) -> None:
     busy_node.behave("1.12", register="sleep:7")
     busy_node.receive("1.12", instances=range(2), patient="I")
