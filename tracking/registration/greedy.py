@@ -39,8 +39,8 @@ class GreedyEngine:
 
     name: str = "greedy"
     rigid_iterations: str = "100x50"
-    deformable_iterations: str = "50x20"
-    smoothing: str = "3vox 1vox"
+    deformable_iterations: str = "100x50"
+    smoothing: str = "4vox 1vox"
 
     def rigid(self, pair: ImagePair, *, threads: int) -> NDArray[np.float64]:
         """Return the homogeneous 4 × 4 matrix, fixed to moving, LPS mm.
