@@ -58,7 +58,7 @@ def follow(node: RunningNode, study_uid: str, paths: list[Path]) -> tuple[dict[s
     last_instance = time.monotonic()
     memory = MemoryWatch(node.process.pid)
     memory.start()
-    job = node.wait_for(study_uid, watch=lambda _: None)
+    job = node.wait_for(study_uid, len(paths), watch=lambda _: None)
     seconds = time.monotonic() - last_instance
     peak = memory.stop()
     if job.state != "done":

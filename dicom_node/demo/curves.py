@@ -1,4 +1,4 @@
-"""Volumes over time, reported and true; every lesion has a marker of its own, so that grey prints are legible."""
+"""Volumes over time, reported and true, missed lesions too; each lesion has its marker, so grey prints are legible."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -38,10 +38,12 @@ class Curve:
 
 
 def curves_of(results: Sequence[StudyResult]) -> tuple[Curve, ...]:
-    """Collect one curve per tracking UID, in order of tracking ID."""
+    """Collect one curve per tracking UID, in order of tracking ID, then one per true lesion that was missed."""
     identity = {finding.tracking_uid: finding.tracking_id for result in results for finding in result.findings.findings}
     ordered = sorted(identity, key=lambda uid: tracking_order(identity[uid]))
-    return tuple(_curve(uid, MARKERS[place % len(MARKERS)], results) for place, uid in enumerate(ordered))
+    followed = [_curve(uid, MARKERS[place % len(MARKERS)], results) for place, uid in enumerate(ordered)]
+    missed = {row.names: None for result in results for row in result.rows if row.finding is None and row.names}
+    return (*followed, *(_missed_curve(names, results) for names in missed))
 
 
 def draw_curves(results: Sequence[StudyResult]) -> Figure:
@@ -82,6 +84,19 @@ def _curve(uid: str, marker: str, results: Sequence[StudyResult]) -> Curve:
     )
 
 
+def _missed_curve(names: tuple[str, ...], results: Sequence[StudyResult]) -> Curve:
+    """Return the true volumes of a lesion in the studies in which the node did not see it by itself."""
+    rows = [[row for row in result.rows if row.finding is None and row.names == names] for result in results]
+    return Curve(
+        name=f"missed: {'+'.join(names)}",
+        colour=GREY,
+        marker="x",
+        dates=tuple(result.truth.study_date for result in results),
+        reported_mm3=(None,) * len(results),
+        true_mm3=tuple(row[0].true_volume_mm3 if row else None for row in rows),
+    )
+
+
 def _true_volume(uid: str, index: int, results: Sequence[StudyResult]) -> float | None:
     """Return the true volume of what carries this UID in this study; 0 once it has gone."""
     row = next((row for row in results[index].rows if row.finding and row.finding.tracking_uid == uid), None)
@@ -99,9 +114,10 @@ def _floor(curves: Sequence[Curve]) -> float:
 def _draw_growth(axes: Any, curves: Sequence[Curve], floor: float, days: Sequence[date]) -> None:
     for curve in curves:
         look = {"color": curve.colour, "marker": curve.marker, "markeredgecolor": "black", "markeredgewidth": 0.6}
-        axes.plot(*_points(curve.dates, curve.reported_mm3, floor), "-", label=curve.name, markersize=7, **look)
         hollow = {**look, "markerfacecolor": "none", "alpha": 0.75}
-        axes.plot(*_points(curve.dates, curve.true_mm3, floor), "--", linewidth=1, markersize=5, **hollow)
+        reported, true = (_points(curve.dates, volumes, floor) for volumes in (curve.reported_mm3, curve.true_mm3))
+        axes.plot(*reported, "-", label=curve.name if reported[0] else None, markersize=7, **look)
+        axes.plot(*true, "--", label=None if reported[0] else curve.name, linewidth=1, markersize=5, **hollow)
     _volume_axis(axes.yaxis, axes.set_yscale, floor)
     axes.set(title="Growth: reported (filled) and true (hollow, dashed)", ylabel="Volume / mm³")
     axes.set_xticks(days, labels=[day.isoformat() for day in days])
@@ -112,16 +128,17 @@ def _draw_growth(axes: Any, curves: Sequence[Curve], floor: float, days: Sequenc
 
 def _draw_agreement(axes: Any, curves: Sequence[Curve], floor: float) -> None:
     for curve in curves:
-        both = [(t, r) for t, r in zip(curve.true_mm3, curve.reported_mm3, strict=True) if t and r]
+        both = [(t, r or floor) for t, r in zip(curve.true_mm3, curve.reported_mm3, strict=True) if t]
         if both:
             true, reported = zip(*both, strict=True)
-            axes.scatter(true, reported, c=curve.colour, marker=curve.marker, edgecolors="black", linewidths=0.6, s=48)
+            edge = {} if curve.marker == "x" else {"edgecolors": "black"}
+            axes.scatter(true, reported, c=curve.colour, marker=curve.marker, linewidths=0.9, s=48, **edge)
     low, high = floor, max((v for c in curves for v in (*c.reported_mm3, *c.true_mm3) if v), default=100.0) * 2
     axes.plot([low, high], [low, high], color=GREY, linewidth=1, label="equal")
     axes.plot([low, high], [low * 1.25, high * 1.25], ":", color=GREY, linewidth=1, label="± 25 %")
     axes.plot([low, high], [low / 1.25, high / 1.25], ":", color=GREY, linewidth=1)
     axes.set(xscale="log", yscale="log", xlim=(low, high), ylim=(low, high), aspect="equal")
-    axes.set(title="Found lesions: reported and true volume", xlabel="True volume / mm³")
+    axes.set(title="Reported and true volume (lowest: missed)", xlabel="True volume / mm³")
     axes.set_ylabel("Reported volume / mm³")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(mticker.FuncFormatter(lambda value, _: f"{value:g}"))

@@ -53,7 +53,7 @@ def _near(figures: Figures) -> str:
         f"{figures.found} of {figures.lesions} lesions found{joined}; {figures.false_positives} false positives; "
         f"median error {volume} of volume and {diameter} of diameter; "
         f"{figures.identities_kept} of {figures.identities} identities kept; "
-        f"{figures.states_right} of {figures.states} states right."
+        f"{figures.states_right} of {figures.states} states right, of those that could be judged."
     )
 
 

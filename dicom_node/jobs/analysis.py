@@ -64,14 +64,27 @@ class PriorLesions:
         Every identity followed so far, also of lesions that were gone by then.
     days_since_baseline
         Days from the patient's first study to the prior.
-    remarks
-        What the reader must know of it.
     """
 
     study: SegmentedStudy
     known: tuple[KnownLesion, ...]
     days_since_baseline: int
-    remarks: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PriorReading:
+    """What came of reading the prior.
+
+    Attributes
+    ----------
+    lesions
+        None without a prior, or with one whose images cannot be analysed.
+    remarks
+        What the reader must know of it.
+    """
+
+    lesions: PriorLesions | None
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,24 +120,28 @@ def segment_study(job: StudyJob, study: AcceptedStudy) -> SegmentedStudy:
     return _segment(job, "current", source)
 
 
-def read_or_segment_prior(job: StudyJob, prior: PriorChoice) -> PriorLesions | None:
-    """Take the prior's lesions from its own SEG and SR or, where that cannot be, find them now; None without prior."""
+def read_or_segment_prior(job: StudyJob, prior: PriorChoice) -> PriorReading:
+    """Take the prior's lesions from its own SEG and SR or, where that cannot be, find them now.
+
+    A prior that cannot be analysed costs the comparison, never the report of the current study.
+    """
     if prior.prior is None:
-        return None
+        return PriorReading(lesions=None)
     if prior.segmentation_path is None and prior.report_path is None:
         return _segment_prior(job, prior.prior, "The prior had no results yet; its lesions were found only now.")
     try:
-        return _read_prior(job, prior, prior.prior)
+        return PriorReading(lesions=_read_prior(job, prior, prior.prior))
     except InvalidStudyError as error:
         remark = f"The prior's own results were not used, so earlier identities of lesions are lost: {error}"
         return _segment_prior(job, prior.prior, remark)
 
 
 def compare_studies(
-    job: StudyJob, study: AcceptedStudy, current: SegmentedStudy, fetched: PriorChoice, prior: PriorLesions | None
+    job: StudyJob, study: AcceptedStudy, current: SegmentedStudy, fetched: PriorChoice, reading: PriorReading
 ) -> ComparedStudy:
     """Register the prior, match its lesions with today's and say what became of each."""
-    now, told = _timepoint(current), (*study.remarks, *fetched.reasons)
+    now, told = _timepoint(current), (*study.remarks, *fetched.reasons, *reading.remarks)
+    prior = reading.lesions
     if prior is None:
         return ComparedStudy(
             current=current,
@@ -135,7 +152,7 @@ def compare_studies(
         )
     before = _timepoint(prior.study)
     registration = register(now, before, threads=_threads(job))
-    remarks = (*told, *compare_acquisitions(current.physics, prior.study.physics), *prior.remarks)
+    remarks = (*told, *compare_acquisitions(current.physics, prior.study.physics))
     comparison = compare(now, current.measured, before, prior.known, registration, remarks=remarks)
     return ComparedStudy(
         current=current,
@@ -181,12 +198,15 @@ def _segment(job: StudyJob, name: str, source: PriorStudy) -> SegmentedStudy:
     return _keep(job, name, source, read, _Findings(brain=brain, lesions=found.lesions, measured=measured))
 
 
-def _segment_prior(job: StudyJob, found: PriorStudy, remark: str) -> PriorLesions:
-    study = _segment(job, "prior", found)
-    return PriorLesions(
-        study=study,
-        known=baseline_identities(study.study_uid, study.measured),
-        days_since_baseline=0,
+def _segment_prior(job: StudyJob, found: PriorStudy, remark: str) -> PriorReading:
+    try:
+        study = _segment(job, "prior", found)
+    except InvalidStudyError as error:
+        day = found.study.study_date
+        return PriorReading(lesions=None, remarks=(f"The study of {day} could not be compared with: {error}",))
+    known = baseline_identities(study.study_uid, study.measured)
+    return PriorReading(
+        lesions=PriorLesions(study=study, known=known, days_since_baseline=0),
         remarks=(remark,),
     )
 
@@ -246,7 +266,6 @@ def _read_prior(job: StudyJob, prior: PriorChoice, found: PriorStudy) -> PriorLe
         study=_keep(job, "prior", found, read, findings),
         known=_known_lesions(results, findings.measured),
         days_since_baseline=results.days_since_baseline or 0,
-        remarks=(),
     )
 
 

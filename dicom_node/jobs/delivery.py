@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pydicom import dcmread
+from pydicom import Dataset, dcmread
 
 from dicom_node.config import load_configuration, open_configured_archive
 from dicom_node.errors import DeliveryError
@@ -15,6 +15,7 @@ from dicom_node.jobs.job import StudyJob
 from dicom_node.results.provenance import ResultIdentity
 from dicom_node.results.report import Findings, build_report
 from dicom_node.results.segmentation import build_segmentation
+from dicom_node.studies.prior import fetch_own
 from inference.weights import default_manifest_path, read_manifest
 
 
@@ -49,6 +50,7 @@ def write_results(job: StudyJob, study: AcceptedStudy, compared: ComparedStudy) 
             absent_sites_mm=compared.absent_sites_mm,
             slice_spacing_mm=compared.slice_spacing_mm,
             days_since_baseline=compared.days_since_baseline,
+            replaces=_replaced(job, identity.uid("SR", job.study_uid, model)),
         ),
         model,
         identity=identity,
@@ -84,6 +86,15 @@ def deliver_results(job: StudyJob, results: WrittenResults) -> dict[str, str]:
 def _revision(job: StudyJob, compared: ComparedStudy) -> str:
     """Name the input of the results: the instances of this study and the study it was compared with."""
     return f"{job.job_id}:{compared.comparison.prior_study_uid or 'no prior'}"
+
+
+def _replaced(job: StudyJob, report_uid: str) -> tuple[Dataset, ...]:
+    """Return our newest report of the study that is not this one, as after a late series."""
+    archive = open_configured_archive(load_configuration(job.configuration_path))
+    study = archive.find_study(job.study_uid)
+    reports = [] if study is None else fetch_own(archive, study, "SR", job.work_folder / "replaced")
+    earlier = [path for path in reports if path.stem != report_uid]
+    return tuple(dcmread(path) for path in earlier[-1:])
 
 
 def _received(job: StudyJob) -> datetime:

@@ -8,6 +8,12 @@ from collections.abc import Iterator
 
 from pydicom import Dataset
 from pydicom.sr.coding import Code
+from pydicom.uid import SegmentationStorage
+
+SEGMENTATION_CLASSES = (
+    SegmentationStorage,
+    "1.2.840.10008.5.1.4.1.1.66.7",  # Label Map Segmentation Storage, younger than pydicom 3.0
+)
 
 
 def descendants(item: Dataset, name: Code | None = None) -> Iterator[Dataset]:
@@ -54,3 +60,14 @@ def site_mm(group: Dataset) -> tuple[float, float, float] | None:
 def is_point_3d(item: Dataset) -> bool:
     """Return whether the item is a single point in a frame of reference."""
     return (item.get("ValueType"), item.get("GraphicType")) == ("SCOORD3D", "POINT")
+
+
+def described_segmentations(report: Dataset) -> frozenset[str]:
+    """Return the SOP Instance UIDs of the segmentations that a report has as evidence (PS3.3 C.17.2)."""
+    return frozenset(
+        str(instance.ReferencedSOPInstanceUID)
+        for study in report.get("CurrentRequestedProcedureEvidenceSequence", [])
+        for series in study.ReferencedSeriesSequence
+        for instance in series.ReferencedSOPSequence
+        if instance.ReferencedSOPClassUID in SEGMENTATION_CLASSES
+    )

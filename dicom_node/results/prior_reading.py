@@ -14,16 +14,22 @@ from highdicom.seg import Segmentation, segread
 from pydicom import Dataset, dcmread
 from pydicom.errors import InvalidDicomError
 from pydicom.sr.coding import Code
-from pydicom.uid import SegmentationStorage
 
 from dicom_node.errors import InvalidGeometryError, InvalidStudyError
 from dicom_node.results import codes
-from dicom_node.results.content import child_named, descendants, is_named, is_point_3d, site_mm
+from dicom_node.results.content import (
+    SEGMENTATION_CLASSES,
+    child_named,
+    descendants,
+    described_segmentations,
+    is_named,
+    is_point_3d,
+    site_mm,
+)
 from dicom_node.results.uids import derive_uid, is_uid
 from tracking.geometry import resample_like
 from tracking.lesion import Point
 
-LABELMAP_STORAGE = "1.2.840.10008.5.1.4.1.1.66.7"  # Label Map Segmentation Storage, younger than pydicom 3.0
 SAME_GRID_TOLERANCE = 1e-3  # relative spacing and cosines; the decimals that DICOM writes
 
 
@@ -83,13 +89,15 @@ def read_prior_results(seg_path: Path | None, sr_path: Path | None, t1c: Volume)
     Raises
     ------
     InvalidStudyError
-        When a file is no SEG or no SR that can be read.
+        When a file is no SEG or no SR that can be read, or the SR describes a SEG that is not there.
     InvalidGeometryError
         When a file names another frame of reference, or the SEG is no regular volume.
     """
     empty = t1c.with_array(np.zeros(t1c.spatial_shape, np.uint16))
     lesions, identities = (empty, ()) if seg_path is None else _read_segmentation(seg_path, t1c)
     report = None if sr_path is None else _read(sr_path, "SR")
+    if report is not None and seg_path is None and described_segmentations(report):
+        raise InvalidStudyError("The prior's SR describes a SEG that the archive does not hold; store it again.")
     shown = {identity.tracking_uid for identity in identities}
     return PriorResults(
         lesions=lesions,
@@ -111,7 +119,7 @@ def _read(path: Path, kind: str) -> Dataset:
 
 def _read_segmentation(path: Path, t1c: Volume) -> tuple[Volume, tuple[LesionIdentity, ...]]:
     header = _read(path, "SEG")
-    if header.get("SOPClassUID") not in (SegmentationStorage, LABELMAP_STORAGE):
+    if header.get("SOPClassUID") not in SEGMENTATION_CLASSES:
         raise InvalidStudyError(f"{path.name} is no voxel segmentation (SOP class {header.get('SOPClassUID')}).")
     _check_frame_of_reference(header.get("FrameOfReferenceUID"), t1c, "SEG")
     segmentation = segread(path)

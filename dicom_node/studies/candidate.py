@@ -17,6 +17,11 @@ MINIMUM_SLICES = 15
 MINIMUM_COVERAGE_MM = 100.0
 MAXIMUM_SPACING_MM = 7.5
 MINIMUM_MATRIX = 64
+# Words of Body Part Examined (PS3.16 table L-1) that no series of the head bears; NECK may hold the brain.
+OTHER_BODY_PARTS = (
+    "SPINE", "CHEST", "THORAX", "LUNG", "HEART", "BREAST", "ABDOMEN", "LIVER", "KIDNEY", "PELVIS", "PROSTATE", "HIP",
+    "KNEE", "LEG", "FOOT", "ANKLE", "SHOULDER", "ARM", "ELBOW", "WRIST", "HAND", "EXTREMITY",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +57,7 @@ def examine(series: Series) -> Candidate:
         return _rejected(series, f"it holds no images but {UID(text(headers[0].dataset, 'SOPClassUID')).name!r}")
     finding = find_sequence(physics, hint)
     rejection = "" if finding.sequence or finding.undecided else finding.evidence
-    rejection = rejection or _too_small(physics) or _irregular(headers)
+    rejection = rejection or _elsewhere(physics) or _too_small(physics) or _irregular(headers)
     return Candidate(series=series, physics=physics, hint=hint, finding=finding, rejection=rejection)
 
 
@@ -64,6 +69,14 @@ def _rejected(series: Series, reason: str) -> Candidate:
         finding=SequenceFinding(sequence=None, evidence=reason),
         rejection=reason,
     )
+
+
+def _elsewhere(physics: SeriesPhysics) -> str:
+    """Say which other part of the body the header names; a header that names none, or several, is not judged."""
+    named = physics.body_part
+    if any(word in named for word in OTHER_BODY_PARTS) and not any(word in named for word in ("HEAD", "BRAIN")):
+        return f"its Body Part Examined is {named!r}; correct the header if it shows the brain"
+    return ""
 
 
 def _too_small(physics: SeriesPhysics) -> str:

@@ -1,10 +1,11 @@
-"""How well two studies compare: every difference of acquisition that changes how large a lesion looks is told."""
+"""How well two studies compare: what both headers say is always told, and every difference that matters by itself."""
 
 from dicom_node.studies.physics import Contrast, SequenceFamily, SeriesPhysics
 
 THICKNESS_RATIO = 1.25
 FIELD_DIFFERENCE_T = 0.3
 IN_PLANE_RATIO = 1.5
+NOT_STATED = "not stated"
 
 
 def compare_acquisitions(current: SeriesPhysics, prior: SeriesPhysics) -> tuple[str, ...]:
@@ -18,7 +19,7 @@ def compare_acquisitions(current: SeriesPhysics, prior: SeriesPhysics) -> tuple[
     Returns
     -------
     tuple of str
-        One sentence per difference that matters for volumes; empty when the two compare well.
+        What both headers say, then one sentence per difference that matters for volumes.
     """
     sentences = [
         _ratio("slice thickness", current.slice_thickness_mm, prior.slice_thickness_mm, THICKNESS_RATIO),
@@ -29,7 +30,30 @@ def compare_acquisitions(current: SeriesPhysics, prior: SeriesPhysics) -> tuple[
         _orientation(current.orientation, prior.orientation),
         _contrast(current.contrast, prior.contrast),
     ]
-    return tuple(sentence for sentence in sentences if sentence)
+    return (_both(current, prior), *(sentence for sentence in sentences if sentence))
+
+
+def _both(current: SeriesPhysics, prior: SeriesPhysics) -> str:
+    """Put the two acquisitions side by side; a value that a header lacks is named as such."""
+    pairs = {
+        "slice thickness": (_mm(current.slice_thickness_mm), _mm(prior.slice_thickness_mm)),
+        "slice spacing": (_mm(current.slice_spacing_mm), _mm(prior.slice_spacing_mm)),
+        "pixel spacing": (_mm(current.pixel_spacing_mm), _mm(prior.pixel_spacing_mm)),
+        "field strength": (_tesla(current.field_strength_t), _tesla(prior.field_strength_t)),
+        "sequence": (str(current.family), str(prior.family)),
+        "slices": (current.orientation or NOT_STATED, prior.orientation or NOT_STATED),
+        "contrast agent": (str(current.contrast), str(prior.contrast)),
+    }
+    told = "; ".join(f"{name} {now if now == then else f'{now} / {then}'}" for name, (now, then) in pairs.items())
+    return f"Acquired now / in the prior study: {told}."
+
+
+def _mm(value: float | None) -> str:
+    return NOT_STATED if not value else f"{value:.3g} mm"
+
+
+def _tesla(value: float | None) -> str:
+    return NOT_STATED if value is None else f"{value:.3g} T"
 
 
 def _ratio(what: str, current: float | None, prior: float | None, limit: float) -> str:

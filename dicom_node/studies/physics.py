@@ -59,6 +59,8 @@ class SeriesPhysics:
         Attributes of the MR Image module (PS3.3 C.8.3.1) in upper case.
     sequence_name, protocol_name
         Free texts of the vendor.
+    body_part
+        Body Part Examined (0018,0015) in capitals.
     repetition_time_ms, echo_time_ms, inversion_time_ms, echo_train_length, flip_angle_deg, field_strength_t
         Of the first image.
     b_value_s_mm2
@@ -90,6 +92,7 @@ class SeriesPhysics:
     acquisition_type: str = ""
     sequence_name: str = ""
     protocol_name: str = ""
+    body_part: str = ""
     repetition_time_ms: float | None = None
     echo_time_ms: float | None = None
     inversion_time_ms: float | None = None
@@ -173,6 +176,7 @@ def _acquisition(dataset: Dataset) -> dict[str, Any]:
         "acquisition_type": text(dataset, "MRAcquisitionType").upper(),
         "sequence_name": text(dataset, "SequenceName") or text(dataset, "PulseSequenceName"),
         "protocol_name": text(dataset, "ProtocolName"),
+        "body_part": text(dataset, "BodyPartExamined").upper(),
         "repetition_time_ms": number(dataset, "RepetitionTime"),
         "echo_time_ms": number(dataset, "EchoTime"),
         "inversion_time_ms": number(dataset, "InversionTime") or None,

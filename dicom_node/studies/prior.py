@@ -7,8 +7,9 @@ from pathlib import Path
 from pydicom import dcmread
 
 from dicom_node.errors import InvalidStudyError
-from dicom_node.network.archive import Archive, ArchivedSeries, ArchivedStudy
+from dicom_node.network.archive import Archive, ArchivedStudy
 from dicom_node.results.codes import MANUFACTURER
+from dicom_node.results.content import described_segmentations
 from dicom_node.studies.physics import SeriesPhysics
 from dicom_node.studies.reading import read_study
 from dicom_node.studies.selection import require_t1c, select_series
@@ -18,11 +19,12 @@ from tracking.timepoint import MRSequence
 
 @dataclass(frozen=True, kw_only=True)
 class PriorStudy:
-    """An earlier study, fetched, with the series that its lesions are found on."""
+    """An earlier study, fetched, with the series that its lesions are found on, and how many files it had beside."""
 
     study: Study
     t1c: Series
     physics: SeriesPhysics
+    unreadable_count: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,9 +36,9 @@ class PriorChoice:
     prior
         None when no earlier study can be used.
     segmentation_path, report_path
-        Our own latest SEG and SR of the prior; None where there is none.
+        Our own latest SR of the prior and the SEG that it describes; None where there is none.
     reasons
-        Why each later candidate was passed over, or why there is no prior at all; sentences for the report.
+        Why each later candidate was passed over, what the prior lacks, or why there is none; sentences for the report.
     """
 
     prior: PriorStudy | None
@@ -72,13 +74,10 @@ def find_prior(archive: Archive, study: Study, folder: Path) -> PriorChoice:
         except InvalidStudyError as error:
             reasons.append(f"The study of {candidate.study_date} was not used as prior: {error}")
             continue
-        results = {
-            modality: _latest_result(archive, candidate, modality, folder / candidate.study_uid)
-            for modality in ("SEG", "SR")
-        }
-        return PriorChoice(
-            prior=prior, segmentation_path=results["SEG"], report_path=results["SR"], reasons=tuple(reasons)
-        )
+        if prior.unreadable_count:
+            reasons.append(f"{prior.unreadable_count} files of the prior study could not be read and were left out.")
+        segmentation, report = _own_results(archive, candidate, folder / candidate.study_uid)
+        return PriorChoice(prior=prior, segmentation_path=segmentation, report_path=report, reasons=tuple(reasons))
     undated = sum(one.study_date is None for one in found if one.study_uid != study.study_uid)
     if undated:
         reasons.append(f"{undated} other studies of the patient have no date and could not be used as prior.")
@@ -116,21 +115,36 @@ def _fetch(archive: Archive, candidate: ArchivedStudy, folder: Path) -> PriorStu
     paths = [
         path for one in images for path in archive.fetch_series(candidate.study_uid, one.series_uid, into=folder / "MR")
     ]
-    study, _ = read_study(paths)
+    study, unreadable = read_study(paths)
     selection = select_series(study)
     t1c = require_t1c(selection)
-    return PriorStudy(study=study, t1c=t1c, physics=selection.physics[MRSequence.T1C])
+    physics = selection.physics[MRSequence.T1C]
+    return PriorStudy(study=study, t1c=t1c, physics=physics, unreadable_count=len(unreadable))
 
 
-def _latest_result(archive: Archive, study: ArchivedStudy, modality: str, folder: Path) -> Path | None:
-    """Fetch our own results of one modality and return the newest; of another program's nothing is taken yet."""
+def _own_results(archive: Archive, study: ArchivedStudy, folder: Path) -> tuple[Path | None, Path | None]:
+    """Fetch our newest SR of a study and the SEG that it describes, or without an SR the newest SEG.
+
+    Results of another program are not taken yet.
+    """
+    segmentations, reports = (fetch_own(archive, study, modality, folder / modality) for modality in ("SEG", "SR"))
+    if not reports:
+        return (segmentations[-1] if segmentations else None), None
+    described = described_segmentations(dcmread(reports[-1], stop_before_pixels=True))
+    return next((path for path in segmentations if path.stem in described), None), reports[-1]
+
+
+def fetch_own(archive: Archive, study: ArchivedStudy, modality: str, folder: Path) -> list[Path]:
+    """Fetch this node's own results of one modality in a study, the newest last.
+
+    Raises
+    ------
+    ArchiveUnavailableError, IncompleteFetchError
+        The archive does not answer, or does not give what it lists.
+    """
     ours = [one for one in study.series if one.modality == modality and one.manufacturer == MANUFACTURER]
-    paths = [path for one in ours for path in _fetched(archive, study, one, folder / modality)]
-    return max(paths, key=_written, default=None)
-
-
-def _fetched(archive: Archive, study: ArchivedStudy, series: ArchivedSeries, folder: Path) -> Sequence[Path]:
-    return archive.fetch_series(study.study_uid, series.series_uid, into=folder)
+    paths = [path for one in ours for path in archive.fetch_series(study.study_uid, one.series_uid, into=folder)]
+    return sorted(paths, key=_written)
 
 
 def _written(path: Path) -> tuple[str, str]:

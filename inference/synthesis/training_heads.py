@@ -1,5 +1,6 @@
 """One synthetic training example: a whole head on a 1 mm grid with known lesions."""
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -18,6 +19,9 @@ MOST_LESIONS = 30
 WITHOUT_LESIONS = 0.25
 INFRATENTORIAL = 0.18
 TRIES = 6
+# Nature's sizes (`draw_volume_mm3`) alone hold so few large lesions that the network learns to take them for anatomy.
+LARGE = 0.2
+LARGE_DIAMETERS_MM = (8.0, 35.0)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -153,7 +157,7 @@ def _place_all(anatomy: Anatomy, ignore: Tensor, grid: Grid, generator: Generato
     if chance.happens(generator, WITHOUT_LESIONS):
         return []
     count = 1 + int((MOST_LESIONS - 1) * chance.uniform(generator, 0, 1) ** 1.5)
-    volumes = sorted((draw_volume_mm3(generator) for _ in range(count)), reverse=True)
+    volumes = sorted((_draw_volume_mm3(generator) for _ in range(count)), reverse=True)
     taken, lesions = ignore.clone(), []
     for volume in volumes:
         lesion = _place(volume, anatomy, taken, grid, generator)
@@ -161,6 +165,12 @@ def _place_all(anatomy: Anatomy, ignore: Tensor, grid: Grid, generator: Generato
             occupy(lesion.body, taken, grid)
             lesions.append(lesion)
     return lesions
+
+
+def _draw_volume_mm3(generator: Generator) -> float:
+    if not chance.happens(generator, LARGE):
+        return draw_volume_mm3(generator)
+    return math.pi / 6 * chance.log_uniform(generator, *LARGE_DIAMETERS_MM) ** 3
 
 
 def _place(volume_mm3: float, anatomy: Anatomy, taken: Tensor, grid: Grid, generator: Generator) -> Lesion | None:

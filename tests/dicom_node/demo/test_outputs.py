@@ -92,6 +92,8 @@ def test_curves_are_a_picture_and_hold_the_volumes(folder: Path, outcome: DemoOu
     assert curves["L02 (true B)"].true_mm3[1] == 0
     assert curves["L05 (true E)"].reported_mm3[0] is None
     assert curves["L09 (false positive)"].true_mm3 == (None, None)
+    assert curves["missed: D"].reported_mm3 == (None, None)
+    assert (curves["missed: D"].true_mm3[0] or 0) > 0
     assert len({curve.marker for curve in curves.values()}) == len(curves)
 
 

@@ -65,6 +65,12 @@ def names(results: PriorResults) -> list[tuple[int, str, str]]:
     return [(one.number, one.tracking_uid, one.tracking_id) for one in results.identities]
 
 
+def test_a_report_whose_segmentation_is_gone_is_refused(tmp_path: Path) -> None:
+    _, sr = write(tmp_path, LABELS, follow_up(LABELS))
+    with pytest.raises(InvalidStudyError, match="describes a SEG that the archive does not hold"):
+        read_prior_results(None, sr, GRID)
+
+
 def test_lesions_identities_and_sites_come_back(tmp_path: Path) -> None:
     seg, sr = write(tmp_path, LABELS, follow_up(LABELS), {tracking_uid("L4"): SITE_MM}, days=95)
     results = read_prior_results(seg, sr, GRID)
@@ -219,8 +225,12 @@ def test_results_of_other_images_are_refused(tmp_path: Path) -> None:
     other = grid((24, 40, 32), (1.5, 0.9, 1.1), oblique(SAGITTAL), frame_of_reference_uid="1.2.3.5")
     with pytest.raises(InvalidGeometryError, match=r"SEG lies in the frame of reference 1\.2\.3\.4"):
         read_prior_results(seg, sr, other)
+    report = dcmread(sr)
+    del report.CurrentRequestedProcedureEvidenceSequence
+    alone = tmp_path / "alone.dcm"
+    report.save_as(alone)
     with pytest.raises(InvalidGeometryError, match=r"SR lies in the frame of reference 1\.2\.3\.4"):
-        read_prior_results(None, sr, other)
+        read_prior_results(None, alone, other)
 
 
 def test_files_that_are_something_else_are_refused(tmp_path: Path) -> None:

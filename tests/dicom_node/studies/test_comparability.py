@@ -21,8 +21,11 @@ MPRAGE = SeriesPhysics(
 
 
 def test_equal_acquisitions_compare_well() -> None:
-    assert compare_acquisitions(MPRAGE, MPRAGE) == ()
-    assert compare_acquisitions(replace(MPRAGE, slice_thickness_mm=1.1, field_strength_t=2.89), MPRAGE) == ()
+    assert len(compare_acquisitions(MPRAGE, MPRAGE)) == 1
+    (both,) = compare_acquisitions(replace(MPRAGE, slice_thickness_mm=1.1, field_strength_t=2.89), MPRAGE)
+    assert "slice thickness 1.1 mm / 1 mm" in both
+    assert "field strength 2.89 T / 3 T" in both
+    assert "slices sagittal;" in both
 
 
 @pytest.mark.parametrize(
@@ -39,10 +42,13 @@ def test_equal_acquisitions_compare_well() -> None:
 )
 def test_each_difference_is_told(changes: dict[str, Any], words: str) -> None:
     sentences = compare_acquisitions(MPRAGE, replace(MPRAGE, **changes))
-    assert len(sentences) == 1
-    assert words in sentences[0]
+    assert len(sentences) == 2
+    assert words in sentences[1]
 
 
 def test_what_is_not_known_is_not_called_different() -> None:
     unknown = replace(MPRAGE, slice_thickness_mm=None, slice_spacing_mm=None, field_strength_t=None, orientation="")
-    assert compare_acquisitions(MPRAGE, unknown) == ()
+    (both,) = compare_acquisitions(MPRAGE, unknown)
+    assert "slice thickness 1 mm / not stated" in both
+    assert "field strength 3 T / not stated" in both
+    assert "slices sagittal / not stated" in both

@@ -34,11 +34,13 @@ class Records:
         self._store(series(grid(), scanner, **given))
         return uid
 
-    def add_result(self, study_uid: str, modality: str, time: str, manufacturer: str = MANUFACTURER) -> str:
+    def add_result(self, study_uid: str, modality: str, time: str, **attributes: Any) -> str:
         """Store a file that is a result by its header; return its SOP Instance UID."""
         dataset = series(grid((1, 8, 8)), {}, StudyInstanceUID=study_uid, StudyDate="20230101", Modality=modality)[0]
         dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = SegmentationStorage
-        dataset.Manufacturer, dataset.ContentDate, dataset.ContentTime = manufacturer, "20230101", time
+        dataset.ContentDate, dataset.ContentTime = "20230101", time
+        for keyword, value in ({"Manufacturer": MANUFACTURER} | attributes).items():
+            setattr(dataset, keyword, value)
         self._store([dataset])
         return str(dataset.SOPInstanceUID)
 
@@ -118,17 +120,45 @@ def test_without_a_patient_id_nothing_is_looked_for(records: Records) -> None:
     assert "no patient ID" in found.reasons[0]
 
 
-def test_our_own_latest_results_come_along(records: Records) -> None:
+def evidence(segmentation_uid: str) -> list[Dataset]:
+    """Current Requested Procedure Evidence Sequence with one SEG."""
+    instance, in_series, in_study = Dataset(), Dataset(), Dataset()
+    instance.ReferencedSOPClassUID, instance.ReferencedSOPInstanceUID = SegmentationStorage, segmentation_uid
+    in_series.ReferencedSOPSequence, in_study.ReferencedSeriesSequence = [instance], [in_series]
+    return [in_study]
+
+
+def test_our_own_latest_report_comes_along_with_the_segmentation_that_it_describes(records: Records) -> None:
+    uid = records.add("20230101")
+    described = records.add_result(uid, "SEG", "080000")
+    records.add_result(uid, "SEG", "090000")
+    report = records.add_result(uid, "SR", "090000", CurrentRequestedProcedureEvidenceSequence=evidence(described))
+    records.add_result(uid, "SR", "100000", Manufacturer="Somebody else")
+    found = records.find(records.current())
+    assert found.segmentation_path is not None
+    assert found.segmentation_path.stem == described
+    assert found.report_path is not None
+    assert found.report_path.stem == report
+
+
+def test_a_later_report_without_lesions_does_not_bring_an_older_segmentation(records: Records) -> None:
+    uid = records.add("20230101")
+    older = records.add_result(uid, "SEG", "080000")
+    records.add_result(uid, "SR", "080000", CurrentRequestedProcedureEvidenceSequence=evidence(older))
+    report = records.add_result(uid, "SR", "090000")
+    found = records.find(records.current())
+    assert found.report_path is not None
+    assert found.report_path.stem == report
+    assert found.segmentation_path is None
+
+
+def test_a_segmentation_without_any_report_comes_along(records: Records) -> None:
     uid = records.add("20230101")
     records.add_result(uid, "SEG", "080000")
     latest = records.add_result(uid, "SEG", "090000")
-    report = records.add_result(uid, "SR", "090000")
-    records.add_result(uid, "SR", "100000", manufacturer="Somebody else")
     found = records.find(records.current())
     assert found.segmentation_path is not None
     assert found.segmentation_path.stem == latest
-    assert found.report_path is not None
-    assert found.report_path.stem == report
 
 
 def test_an_archive_that_lost_a_file_is_asked_again_later(records: Records, tmp_path: Path) -> None:

@@ -160,6 +160,15 @@ def test_too_little_of_the_head_is_refused(tmp_path: Path, damage: dict[str, Any
         require_t1c(selection)
 
 
+def test_another_part_of_the_body_is_refused_whatever_agent_is_named(tmp_path: Path, enhanced_head: Volume) -> None:
+    agent = {"ContrastBolusAgent": "Gd", "SeriesDescription": "T1 sag KM"}
+    spine = labelled(5, SIEMENS_MPRAGE, enhanced_head, BodyPartExamined="LSPINE", **agent)
+    neck = labelled(6, SIEMENS_MPRAGE, enhanced_head, BodyPartExamined="HEADNECK", **agent)
+    selection = select(tmp_path, spine, neck)
+    assert "Body Part Examined is 'LSPINE'" in reason(selection, 5)
+    assert role(selection, 6) == MRSequence.T1C
+
+
 def test_missing_slices_are_named(tmp_path: Path) -> None:
     datasets = labelled(5, SIEMENS_MPRAGE, ContrastBolusAgent="Gd", SeriesDescription="T1 KM")
     kept = [dataset for dataset in datasets if dataset.InstanceNumber not in {9, 10}]
