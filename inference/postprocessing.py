@@ -16,6 +16,8 @@ BRAIN_TOLERANCE_MM = 3.0
 SHARE_IN_BRAIN = 0.5
 # 35 real metastases of 10 mm³ and more (the BraTS-MET sample cases) reach 1.99; half of the vessels exceed 2.
 LARGEST_ELONGATION = 2.25
+KNOWN_REACH_MM = 2.0
+SHARE_AT_KNOWN_PLACE = 0.3
 
 Spacing = tuple[float, float, float]
 
@@ -54,6 +56,7 @@ def find_lesions(
     *,
     point: OperatingPoint,
     spacing_mm: Spacing,
+    known: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.uint16]:
     """Return numbered lesions, largest first.
 
@@ -67,16 +70,23 @@ def find_lesions(
         What counts as a lesion.
     spacing_mm
         Distance of voxel centres (slice, row, column).
+    known
+        Where lesions are known from before, same shape. A region of which a good part lies there, or within
+        ``KNOWN_REACH_MM``, need neither reach the peak threshold nor look unlike a vessel: what was a lesion is one
+        until nothing is left of it.
 
     Returns
     -------
     NDArray
         uint16, same shape: 0 background, n the lesion with the n-th largest volume (26-connected, without holes).
     """
-    components = candidates(probability, brain, threshold=point.threshold, spacing_mm=spacing_mm)
+    components = _regions(probability, brain, threshold=point.threshold, spacing_mm=spacing_mm)
     counts = np.bincount(components.ravel())
     peaks = np.asarray(ndimage.maximum(probability, components, np.arange(len(counts))))
-    keep = (counts * np.prod(spacing_mm) >= point.minimum_volume_mm3) & (peaks >= point.peak_threshold)
+    sure = (peaks >= point.peak_threshold) & (elongations(components, spacing_mm) <= LARGEST_ELONGATION)
+    if known is not None:
+        sure |= _at_known_places(components, known, spacing_mm)
+    keep = sure & (counts * np.prod(spacing_mm) >= point.minimum_volume_mm3)
     keep[0] = False
     order = [number for number in np.argsort(-counts, kind="stable") if keep[number]]
     table = np.zeros(len(counts), np.uint16)
@@ -94,12 +104,28 @@ def candidates(
     the brain mask itself: the mask may cut a lesion at the surface, but what is mostly outside is a sinus or dura.
     It is no more than ``LARGEST_ELONGATION`` times as long as broad: longer ones are vessels.
     """
-    mask = filled((probability >= threshold) & surroundings(brain, spacing_mm))
+    components = _regions(probability, brain, threshold=threshold, spacing_mm=spacing_mm)
+    keep = elongations(components, spacing_mm) <= LARGEST_ELONGATION
+    return np.asarray(np.where(keep[components], components, 0))
+
+
+def _regions(
+    probability: NDArray[np.float32], brain: NDArray[np.bool_], *, threshold: float, spacing_mm: Spacing
+) -> NDArray[Any]:
+    """Return the 26-connected regions above the threshold in and at the brain, whatever their shape."""
+    mask = filled((probability >= threshold) & surroundings(brain, spacing_mm, BRAIN_TOLERANCE_MM))
     components: NDArray[Any] = cc3d.connected_components(mask, connectivity=CONNECTIVITY)
     counts = np.bincount(components.ravel())
     inside = np.bincount(components[brain], minlength=len(counts))
-    keep = (inside >= SHARE_IN_BRAIN * counts) & (elongations(components, spacing_mm) <= LARGEST_ELONGATION)
-    return np.asarray(np.where(keep[components], components, 0))
+    return np.asarray(np.where((inside >= SHARE_IN_BRAIN * counts)[components], components, 0))
+
+
+def _at_known_places(components: NDArray[Any], known: NDArray[np.bool_], spacing_mm: Spacing) -> NDArray[np.bool_]:
+    """Tell for every component whether a good part of it lies where a lesion was known."""
+    counts = np.bincount(components.ravel())
+    near = surroundings(known, spacing_mm, KNOWN_REACH_MM)
+    shared = np.bincount(components[near], minlength=len(counts))
+    return np.asarray(shared >= SHARE_AT_KNOWN_PLACE * counts)
 
 
 def elongations(components: NDArray[Any], spacing_mm: Spacing) -> NDArray[np.float64]:
@@ -150,9 +176,9 @@ def filled(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return result
 
 
-def surroundings(mask: NDArray[np.bool_], spacing_mm: Spacing) -> NDArray[np.bool_]:
-    """Return the mask grown by ``BRAIN_TOLERANCE_MM``, since a brain mask may cut lesions at the surface."""
-    radius = [int(BRAIN_TOLERANCE_MM / spacing + 0.5) for spacing in spacing_mm]
+def surroundings(mask: NDArray[np.bool_], spacing_mm: Spacing, reach_mm: float) -> NDArray[np.bool_]:
+    """Return the mask grown by ``reach_mm``, rounded to voxels."""
+    radius = [int(reach_mm / spacing + 0.5) for spacing in spacing_mm]
     grid = np.meshgrid(*(np.arange(-r, r + 1) * s for r, s in zip(radius, spacing_mm, strict=True)), indexing="ij")
-    ball = sum(axis**2 for axis in grid) <= (BRAIN_TOLERANCE_MM + 0.5) ** 2
+    ball = sum(axis**2 for axis in grid) <= (reach_mm + 0.5) ** 2
     return np.asarray(ndimage.binary_dilation(mask, structure=ball), bool)

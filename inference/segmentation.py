@@ -68,6 +68,33 @@ def segment(timepoint: Timepoint, predictor: Predictor) -> Segmentation:
     return Segmentation(lesions=t1c.with_array(lesions), probability=probability, model=predictor.manifest)
 
 
+def lesions_at_known_places(probability: Volume, brain: Volume, known: Volume, manifest: Manifest) -> Volume:
+    """Judge a probability map again, now that it is known where lesions were before.
+
+    Parameters
+    ----------
+    probability
+        As `segment` returned it.
+    brain, known
+        Brain mask and earlier lesions (more than 0), on the same grid.
+    manifest
+        Of the model that made the map.
+
+    Returns
+    -------
+    Volume
+        uint16 lesions, numbered like those of `segment`; the same, or more, or larger ones at the known places.
+    """
+    lesions = find_lesions(
+        probability.array,
+        brain.array.astype(bool),
+        point=OperatingPoint.of(manifest),
+        spacing_mm=probability.spacing,
+        known=known.array > 0,
+    )
+    return probability.with_array(lesions)
+
+
 def lesion_probability(t1c: Volume, brain: Volume, predictor: Predictor) -> Volume:
     """Return the probability of lesion on the grid of ``t1c``, float32; 0 away from the brain."""
     image, mask = to_model_grid(t1c, brain, spacing_mm=predictor.manifest.spacing_mm)

@@ -1,7 +1,7 @@
 """The heavy steps: images to lesions, and lesions of two studies to a comparison."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
@@ -19,8 +19,8 @@ from dicom_node.studies.physics import SeriesPhysics
 from dicom_node.studies.prior import PriorChoice, PriorStudy
 from dicom_node.studies.volumes import SeriesVolume, read_volume
 from inference.brain import BrainNotFoundError, find_brain
-from inference.segmentation import segment
-from inference.weights import default_manifest_path, load_predictor
+from inference.segmentation import lesions_at_known_places, segment
+from inference.weights import default_manifest_path, load_predictor, read_manifest
 from tracking.comparison import Comparison, compare
 from tracking.lesion import Lesion, Point
 from tracking.matching import KnownLesion, baseline_identities
@@ -41,6 +41,8 @@ class SegmentedStudy:
         Files of `save_volume`.
     measured
         The lesions, measured in native space.
+    probability
+        File of `save_volume`; None for lesions that were read and not found now.
     """
 
     study_uid: str
@@ -52,6 +54,7 @@ class SegmentedStudy:
     brain: Path
     lesions: Path
     measured: tuple[Lesion, ...]
+    probability: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,7 +155,9 @@ def compare_studies(
         )
     before = _timepoint(prior.study)
     registration = register(now, before, threads=_threads(job))
-    remarks = (*told, *compare_acquisitions(current.physics, prior.study.physics))
+    current, kept = _keep_known_lesions(job, current, before, registration)
+    now = _timepoint(current)
+    remarks = (*told, *compare_acquisitions(current.physics, prior.study.physics), *kept)
     comparison = compare(now, current.measured, before, prior.known, registration, remarks=remarks)
     return ComparedStudy(
         current=current,
@@ -161,6 +166,26 @@ def compare_studies(
         slice_spacing_mm=max(current.slice_spacing_mm, prior.study.slice_spacing_mm),
         days_since_baseline=prior.days_since_baseline + (comparison.interval_days or 0),
     )
+
+
+def _keep_known_lesions(
+    job: StudyJob, current: SegmentedStudy, before: Timepoint, registration: Registration
+) -> tuple[SegmentedStudy, tuple[str, ...]]:
+    """Look again where the prior has lesions: there is one as long as anything is left of it."""
+    if current.probability is None or registration.kind == RegistrationKind.NONE or before.lesions is None:
+        return current, ()
+    probability = load_volume(current.probability)
+    known = registration.warp(before.lesions, probability, interpolation="nearest")
+    manifest = read_manifest(load_configuration(job.configuration_path).model.manifest or default_manifest_path())
+    lesions = lesions_at_known_places(probability, load_volume(current.brain), known, manifest)
+    measured = measure_lesions(lesions, probability)
+    more = len(measured) - len(current.measured)
+    if not more:
+        return current, ()
+    again = replace(
+        current, lesions=save_volume(job.work_folder / "current-lesions-known.npz", lesions), measured=measured
+    )
+    return again, (f"{more} lesions were kept only because the prior study has one at their place: verify them.",)
 
 
 def _absent_sites_mm(
@@ -195,7 +220,8 @@ def _segment(job: StudyJob, name: str, source: PriorStudy) -> SegmentedStudy:
     )
     found = segment(timepoint, predictor)
     measured = measure_lesions(found.lesions, found.probability)
-    return _keep(job, name, source, read, _Findings(brain=brain, lesions=found.lesions, measured=measured))
+    kept = _keep(job, name, source, read, _Findings(brain=brain, lesions=found.lesions, measured=measured))
+    return replace(kept, probability=save_volume(job.work_folder / f"{name}-probability.npz", found.probability))
 
 
 def _segment_prior(job: StudyJob, found: PriorStudy, remark: str) -> PriorReading:

@@ -49,6 +49,32 @@ def test_a_component_needs_its_peak() -> None:
     assert lesions[6].sum() == 3
 
 
+def test_at_a_known_place_neither_peak_nor_shape_count() -> None:
+    probability, known = blank(), np.zeros((12, 30, 30), bool)
+    probability[3, 3, 3:12] = 0.6  # weak and long
+    probability[6, 20, 3:12] = 0.6
+    point = OperatingPoint(threshold=0.5, peak_threshold=0.9, minimum_volume_mm3=1.0)
+    assert find_lesions(probability, EVERYWHERE, point=point, spacing_mm=MILLIMETRE).max() == 0
+    known[3, 3, 5:7] = True  # with 2 mm around it, 6 of the 9 voxels
+    lesions = find_lesions(probability, EVERYWHERE, point=point, spacing_mm=MILLIMETRE, known=known)
+    assert lesions[3].sum() == 9
+    assert lesions[6].max() == 0
+
+
+def test_a_vessel_that_only_passes_a_known_place_is_none() -> None:
+    probability, known = blank(), np.zeros((12, 30, 30), bool)
+    probability[3, 3, 1:29] = 0.95
+    known[3, 3, 5:7] = True
+    lesions = find_lesions(probability, EVERYWHERE, point=POINT, spacing_mm=MILLIMETRE, known=known)
+    assert lesions.max() == 0
+
+
+def test_a_known_place_where_nothing_is_left_stays_empty() -> None:
+    known = np.zeros((12, 30, 30), bool)
+    known[3, 3, 5:9] = True
+    assert find_lesions(blank(), EVERYWHERE, point=POINT, spacing_mm=MILLIMETRE, known=known).max() == 0
+
+
 def test_nothing_is_found_away_from_the_brain() -> None:
     probability = blank()
     probability[3, 3, 3:6] = 0.9
@@ -90,7 +116,7 @@ def test_necrosis_belongs_to_the_lesion_even_where_slices_cut_the_ring_open() ->
 def test_surroundings_reach_three_millimetres(spacing: tuple[float, float, float]) -> None:
     mask = np.zeros((21, 41, 41), bool)
     mask[10, 20, 20] = True
-    grown = np.argwhere(surroundings(mask, spacing)) - [10, 20, 20]
+    grown = np.argwhere(surroundings(mask, spacing, 3.0)) - [10, 20, 20]
     reach = np.abs(grown * spacing).max(0)
     assert reach[1:] == pytest.approx([3, 3], abs=0.51)
     assert reach[0] == (3 if spacing[0] == 1 else 0)  # the next slice is 5 mm away
