@@ -26,8 +26,8 @@ class Case:
         Source and number of the draw.
     kind
         ``"real head"`` or ``"label map"``.
-    draw
-        Which draw of lesions this is, from 0.
+    number, draw
+        Which head, and which draw of lesions, from 0.
     image, brain
         Volumes on 1 mm cubic voxels.
     lesions
@@ -38,6 +38,7 @@ class Case:
 
     name: str
     kind: str
+    number: int
     draw: int
     image: Volume
     brain: Volume
@@ -70,7 +71,7 @@ class CaseRecipe:
     def make(self) -> Case:
         """Return the case, always the same."""
         head = self.source.make(Generator().manual_seed(7_000_000 + 1000 * self.draw + self.number))
-        return case_of(head, name=f"{self.name} draw {self.draw}", kind=self.kind, draw=self.draw)
+        return case_of(head, self)
 
 
 def held_out_cases(data: Path, *, draws: Iterable[int]) -> list[CaseRecipe]:
@@ -92,12 +93,13 @@ def held_out_cases(data: Path, *, draws: Iterable[int]) -> list[CaseRecipe]:
     ]
 
 
-def case_of(head: TrainingHead, *, name: str, kind: str, draw: int) -> Case:
+def case_of(head: TrainingHead, recipe: CaseRecipe) -> Case:
     """Turn a synthetic head into a case with geometry."""
     return Case(
-        name=name,
-        kind=kind,
-        draw=draw,
+        name=f"{recipe.name} draw {recipe.draw}",
+        kind=recipe.kind,
+        number=recipe.number,
+        draw=recipe.draw,
         image=Volume(head.image.numpy(), AFFINE, "PATIENT"),
         brain=Volume(head.brain.numpy(), AFFINE, "PATIENT"),
         lesions=head.lesions.numpy().astype(np.int16),

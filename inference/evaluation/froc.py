@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 THRESHOLDS = (0.3, 0.4, 0.5, 0.6)
 PEAKS = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995, 0.9998, 0.9999)
-WANTED_FALSE_POSITIVES = 5.0
+WANTED_FALSE_POSITIVES = 3.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +59,7 @@ class Scored:
     """One case with its results at every probability threshold, and the seconds that the network took."""
 
     kind: str
+    number: int
     draw: int
     results: dict[float, ScanResult]
     seconds: float
@@ -73,7 +74,7 @@ def score(case: Case, predictor: Predictor) -> Scored:
     for threshold in (*THRESHOLDS, predictor.manifest.threshold):
         found = candidates(probability, case.brain.array, threshold=threshold, spacing_mm=case.brain.spacing)
         results[threshold] = scan_result(probability, found, case.lesions, case.ignore, voxel_mm3=1.0)
-    return Scored(kind=case.kind, draw=case.draw, results=results, seconds=seconds)
+    return Scored(kind=case.kind, number=case.number, draw=case.draw, results=results, seconds=seconds)
 
 
 def score_all(recipes: Sequence[CaseRecipe], manifest_path: Path, *, workers: int) -> list[Scored]:
@@ -108,6 +109,22 @@ def choose(scored: Sequence[Scored], *, minimum_volume_mm3: float) -> Choice:
     points = [froc_point(results, peak_threshold=p, minimum_volume_mm3=minimum_volume_mm3) for p in PEAKS]
     quiet = [point.peak_threshold for point in points if point.false_positives_per_scan <= WANTED_FALSE_POSITIVES]
     return Choice(threshold=threshold, peak_threshold=max(min(quiet, default=PEAKS[-1]), threshold))
+
+
+def cross_checked(scored: Sequence[Scored], *, minimum_volume_mm3: float) -> list[dict[str, Any]]:
+    """Judge each half of the real heads at the operating point that the other half would have chosen.
+
+    The point that ships is chosen on all heads with other lesions in them; this tells what that choice is worth on a
+    head that had no say in it.
+    """
+    halves = [[case for case in scored if case.kind == "real head" and case.number % 2 == side] for side in (0, 1)]
+    figures = []
+    for judged, others in (halves, halves[::-1]):
+        choice = choose([case for case in others if case.draw == 0], minimum_volume_mm3=minimum_volume_mm3)
+        results = [case.results[choice.threshold] for case in judged if case.draw > 0]
+        point = froc_point(results, peak_threshold=choice.peak_threshold, minimum_volume_mm3=minimum_volume_mm3)
+        figures.append({"scans": len(results), "threshold": choice.threshold} | asdict(point))
+    return figures
 
 
 def report(scored: Sequence[Scored], choice: Choice, *, minimum_volume_mm3: float) -> dict[str, Any]:
@@ -163,6 +180,8 @@ def show(content: dict[str, Any], choice: Choice) -> None:
         scans = f"{figures['scans']} scans, {figures['scans_without_lesions']} without lesions"
         console.print(table(f"sensitivity, {kind}s ({scans}; {figures['lesions']})", figures, choice))
         console.print(f"mean Dice {figures['mean_dice']:.3f}, volume ratio {figures['volume_ratio_quartiles']}")
+    for figures in content.get("cross_checked", []):
+        console.print(f"at the point that the other half of the heads chose: {figures}", soft_wrap=True)
 
 
 def main(
@@ -185,6 +204,8 @@ def main(
         choosing = [case for case in scored if case.kind == "real head" and case.draw == 0]
         choice = choose(choosing, minimum_volume_mm3=point.minimum_volume_mm3)
     content = judge([case for case in scored if case.draw > 0], point, choice)
+    if choose_point:
+        content["cross_checked"] = cross_checked(scored, minimum_volume_mm3=point.minimum_volume_mm3)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     show(content, choice)

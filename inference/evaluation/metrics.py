@@ -8,7 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-SIZE_LIMITS_MM = {"<3 mm": (0.0, 3.0), "3-6 mm": (3.0, 6.0), ">6 mm": (6.0, float("inf"))}
+# The last is a part of the one before it: large lesions fail for reasons of their own.
+SIZE_LIMITS_MM = {
+    "<3 mm": (0.0, 3.0),
+    "3-6 mm": (3.0, 6.0),
+    ">6 mm": (6.0, float("inf")),
+    ">12 mm": (12.0, float("inf")),
+}
 
 
 def sphere_diameter_mm(volume_mm3: float) -> float:
@@ -143,7 +149,7 @@ def froc_point(results: Sequence[ScanResult], *, peak_threshold: float, minimum_
         false_positives += sum(not c.found and not c.unknown for c in kept)
         found = {number for c in kept for number in c.found}
         for number, volume_mm3 in result.lesions_mm3.items():
-            for name in ("all", size_class(volume_mm3)):
+            for name in ("all", *size_classes(volume_mm3)):
                 sizes[name].append(number in found)
     return FrocPoint(
         peak_threshold=peak_threshold,
@@ -152,10 +158,10 @@ def froc_point(results: Sequence[ScanResult], *, peak_threshold: float, minimum_
     )
 
 
-def size_class(volume_mm3: float) -> str:
-    """Return the name of the size class of a lesion."""
+def size_classes(volume_mm3: float) -> tuple[str, ...]:
+    """Return the names of the size classes that a lesion belongs to."""
     diameter = sphere_diameter_mm(volume_mm3)
-    return next(name for name, (low, high) in SIZE_LIMITS_MM.items() if low <= diameter < high)
+    return tuple(name for name, (low, high) in SIZE_LIMITS_MM.items() if low <= diameter < high)
 
 
 def volume_ratios(results: Sequence[ScanResult], *, peak_threshold: float) -> list[float]:

@@ -7,14 +7,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from inference.evaluation.cases import case_of, held_out_cases
-from inference.evaluation.froc import Scored, choose, judge, score
+from inference.evaluation.cases import CaseRecipe, held_out_cases
+from inference.evaluation.froc import THRESHOLDS, Scored, choose, cross_checked, judge, score
 from inference.evaluation.metrics import (
+    Candidate,
     ScanResult,
     dice,
     froc_point,
     scan_result,
-    size_class,
+    size_classes,
     sphere_diameter_mm,
     volume_ratios,
 )
@@ -44,7 +45,7 @@ def labelled(mask: NDArray[np.bool_]) -> NDArray[np.uint16]:
 
 def test_counts_hits_misses_and_false_alarms(scan: ScanResult) -> None:
     point = froc_point([scan], peak_threshold=0.5, minimum_volume_mm3=0)
-    assert point.sensitivity == {"all": 0.5, "<3 mm": 1.0, "3-6 mm": 0.0, ">6 mm": None}
+    assert point.sensitivity == {"all": 0.5, "<3 mm": 1.0, "3-6 mm": 0.0, ">6 mm": None, ">12 mm": None}
     assert point.false_positives_per_scan == 1
 
 
@@ -84,7 +85,7 @@ def test_dice_of_two_empty_masks_is_no_number() -> None:
     ("volume_mm3", "name"), [(14.1, "<3 mm"), (14.2, "3-6 mm"), (113.0, "3-6 mm"), (113.2, ">6 mm")]
 )
 def test_sizes_are_diameters_of_the_sphere_of_equal_volume(volume_mm3: float, name: str) -> None:
-    assert size_class(volume_mm3) == name
+    assert size_classes(volume_mm3)[0] == name
     assert sphere_diameter_mm(4 / 3 * np.pi * 5**3) == pytest.approx(10)
 
 
@@ -99,17 +100,35 @@ class Bright:
 
 
 def test_a_good_predictor_gets_a_good_report(ball_head: HeadSource) -> None:
-    from torch import Generator
-
-    heads = [ball_head.make(Generator().manual_seed(seed)) for seed in (1, 2)]
-    cases = [case_of(head, name=f"head {n}", kind="ball", draw=n) for n, head in enumerate(heads)]
-    scored: list[Scored] = [score(case, Bright()) for case in cases]
+    recipes = [CaseRecipe(name=f"head {n}", kind="ball", source=ball_head, number=n, draw=0) for n in (1, 2)]
+    scored: list[Scored] = [score(recipe.make(), Bright()) for recipe in recipes]
     choice = choose(scored, minimum_volume_mm3=1.0)
     figures = judge(scored, MANIFEST, choice)["groups"]["ball"]
     assert figures["lesions"]["all"] == 4
     assert figures["chosen"]["sensitivity"]["all"] == 1
     assert figures["chosen"]["false_positives_per_scan"] <= 1
     assert figures["mean_dice"] > 0.8
+
+
+def test_a_lesion_of_more_than_12_mm_counts_in_two_sizes() -> None:
+    assert size_classes(905.0) == (">6 mm", ">12 mm")  # a ball of 12 mm has 904.8 mm³
+    assert size_classes(904.0) == (">6 mm",)
+
+
+def test_each_half_is_judged_at_the_point_of_the_other() -> None:
+    """Vessels of the first half peak at 0.90, those of the second at 0.97; all lesions at 1."""
+
+    def scan(number: int, draw: int) -> Scored:
+        vessel = Candidate(peak=0.90 if number % 2 == 0 else 0.97, volume_mm3=50.0, found=(), unknown=False)
+        lesion = Candidate(peak=1.0, volume_mm3=50.0, found=(1,), unknown=False)
+        result = ScanResult(lesions_mm3={1: 50.0}, candidates=(lesion, *[vessel] * 9), dice=0.5)
+        results = dict.fromkeys(THRESHOLDS, result)
+        return Scored(kind="real head", number=number, draw=draw, results=results, seconds=0.0)
+
+    first, second = cross_checked([scan(n, d) for n in range(4) for d in (0, 1)], minimum_volume_mm3=1.0)
+    assert (first["peak_threshold"], first["false_positives_per_scan"]) == (0.98, 0.0)
+    assert (second["peak_threshold"], second["false_positives_per_scan"]) == (0.95, 9.0)
+    assert first["sensitivity"]["all"] == second["sensitivity"]["all"] == 1.0
 
 
 @pytest.mark.slow
