@@ -90,10 +90,8 @@ def _as_case(name: str, centre: str, brightness: Brightness, *, with_contrast: b
 
 
 def _nifti(path: Path) -> Volume:
-    image = nib.load(path)
-    affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ image.affine  # RAS to LPS
-    array = np.asarray(image.dataobj, dtype=np.float32)
-    return Volume(np.ascontiguousarray(array.transpose(2, 1, 0)), affine[:, [2, 1, 0, 3]], "PATIENT")
+    volume = Volume.from_nibabel(nib.load(path)).to_patient_orientation("HPL")
+    return volume.with_array(volume.array.astype(np.float32))
 
 
 def _dicom(folder: Path) -> Volume:

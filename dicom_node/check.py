@@ -4,7 +4,6 @@ Design rule: a check looks and asks, and changes nothing; each ends in one sente
 the others from running.
 """
 
-import importlib.util
 import os
 import shutil
 import socket
@@ -12,16 +11,16 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import Literal
 
 from dicom_node.config import Configuration, Peer, open_configured_archive
 from dicom_node.errors import NodeError
 from dicom_node.jobs.lock import is_locked
+from dicom_node.packages import ForeignPackageError, require_own_packages
 
 Verdict = Literal["ok", "note", "problem"]
 _GIB = 2**30
-_OUR_ROOT = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,24 +32,43 @@ class Finding:
     message: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Check:
+    subject: str
+    run: Callable[[], Finding]
+    needs_packages: bool = False
+
+
 def run_checks(configuration: Configuration) -> Iterator[Finding]:
-    """Run all checks, one after the other."""
-    checks: list[tuple[str, Callable[[], Finding]]] = [
-        ("data folder", lambda: check_data_folder(configuration)),
-        ("free disk", lambda: check_free_disk(configuration)),
-        ("port", lambda: check_port(configuration)),
-        ("job database", lambda: check_database(configuration)),
-        ("archive", lambda: check_archive(configuration)),
-        ("model weights", lambda: check_weights(configuration)),
-        ("GPU", check_gpu),
-        ("packages", check_packages),
-    ]
-    checks += [(f"peer {peer.name}", lambda peer=peer: check_peer(peer, configuration)) for peer in configuration.peers]  # type: ignore[misc]  # mypy cannot type a lambda's default
-    for subject, check in checks:
-        try:
-            yield check()
-        except (NodeError, OSError) as error:
-            yield Finding(subject=subject, verdict="problem", message=str(error))
+    """Run all checks, one after the other; what cannot run without our own packages is then named as left out."""
+    packages = check_packages()
+    yield packages
+    for check in _checks(configuration):
+        if check.needs_packages and packages.verdict == "problem":
+            yield Finding(subject=check.subject, verdict="note", message="Left out: it needs the packages, see above.")
+        else:
+            yield _run(check)
+
+
+def _checks(configuration: Configuration) -> Iterator[_Check]:
+    yield _Check(subject="data folder", run=lambda: check_data_folder(configuration))
+    yield _Check(subject="free disk", run=lambda: check_free_disk(configuration))
+    yield _Check(subject="port", run=lambda: check_port(configuration))
+    yield _Check(subject="job database", run=lambda: check_database(configuration))
+    yield _Check(subject="archive", run=lambda: check_archive(configuration))
+    yield _Check(subject="model weights", run=lambda: check_weights(configuration), needs_packages=True)
+    yield _Check(subject="GPU", run=check_gpu)
+    for peer in configuration.peers:
+        yield _Check(subject=f"peer {peer.name}", run=partial(check_peer, peer, configuration))
+
+
+def _run(check: _Check) -> Finding:
+    try:
+        return check.run()
+    except (NodeError, OSError) as error:
+        return _problem(check.subject, str(error))
+    except ImportError as error:
+        return _problem(check.subject, f"A part of the installation is broken ({error}): install it again.")
 
 
 def check_data_folder(configuration: Configuration) -> Finding:
@@ -151,16 +169,11 @@ def check_gpu() -> Finding:
 
 
 def check_packages() -> Finding:
-    """Tell whether ``inference`` and ``tracking`` are ours: PyPI has an unrelated package of the first name."""
-    for name in ("inference", "tracking"):
-        spec = importlib.util.find_spec(name)
-        origin = Path(spec.origin) if spec and spec.origin else None
-        if origin is None or origin.parent.parent != _OUR_ROOT:
-            return _problem(
-                "packages",
-                f"The package {name} comes from {origin}, not from {_OUR_ROOT}: uninstall the other one (pip uninstall "
-                f"{name}) and install brainmets-dicom-node again, best in a virtual environment of its own.",
-            )
+    """Tell whether ``inference`` and ``tracking`` are this program's own."""
+    try:
+        require_own_packages()
+    except ForeignPackageError as error:
+        return _problem("packages", str(error))
     return _ok("packages", "inference and tracking are this program's own.")
 
 

@@ -9,7 +9,7 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -23,12 +23,16 @@ from dicom_node.config import (
     load_configuration,
     variable_of,
 )
+from dicom_node.demo.command import demo
 from dicom_node.errors import NodeError
+from dicom_node.packages import require_own_packages
 
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", envvar=CONFIGURATION_VARIABLE, help="TOML file with the options.")
 ]
-DataDirOption = Annotated[Path | None, typer.Option(help="Folder of all that the node keeps (node.data_dir).")]
+DataDirOption = Annotated[  # A text, since an empty one would become the path of the working folder.
+    str | None, typer.Option(metavar="DIRECTORY", help="Folder of all that the node keeps (node.data_dir).")
+]
 
 application = typer.Typer(
     name="dicom-node",
@@ -52,8 +56,7 @@ def serve(
     """Receive studies, analyse them and write SEG and SR back, until stopped."""
     from dicom_node.serve import serve as run  # late, like all below: `--help` and `jobs` must answer at once
 
-    options = {"data_dir": data_dir, "port": port, "ae_title": ae_title, "quiet_time_s": quiet_time_s}
-    run(_configuration(config, options), config)
+    run(_configuration(config, data_dir=data_dir, port=port, ae_title=ae_title, quiet_time_s=quiet_time_s), config)
 
 
 @application.command()
@@ -63,7 +66,8 @@ def process(
     data_dir: DataDirOption = None,
 ) -> None:
     """Run the same analysis on DICOM files on disk; results go to the configured archive."""
-    configuration = _configuration(config, {"data_dir": data_dir})
+    configuration = _configuration(config, data_dir=data_dir)
+    require_own_packages()
     from dicom_node.log import set_up_logging
     from dicom_node.process import process_folders
 
@@ -79,18 +83,27 @@ def jobs(
     data_dir: DataDirOption = None,
 ) -> None:
     """List all jobs with state, step, progress and reason, or print one of them in full."""
-    from dicom_node.jobs.listing import find_job, jobs_table, list_jobs, print_job
+    from dicom_node.jobs.display import jobs_overview, print_job
+    from dicom_node.jobs.listing import find_job, list_jobs
 
-    configuration = _configuration(config, {"data_dir": data_dir})
-    table = configuration.jobs_folder / "jobs.sqlite"
-    entries = list_jobs(table=table, quarantine_folder=configuration.quarantine_folder)
+    configuration = _configuration(config, data_dir=data_dir)
+    entries = list_jobs(
+        table=configuration.jobs_folder / "jobs.sqlite",
+        quarantine_folder=configuration.quarantine_folder,
+        notices_folder=configuration.notices_folder,
+    )
     chosen = entries if name is None else find_job(entries, name)
     if as_json:
         typer.echo(json.dumps(chosen, indent=2))
-    elif isinstance(chosen, list):
-        Console().print(jobs_table(chosen))
-    else:
+    elif not isinstance(chosen, list):
         print_job(chosen, Console())
+    elif chosen:
+        Console().print(jobs_overview(chosen))
+    else:
+        typer.echo(
+            f"No jobs in {configuration.node.data_dir} yet: send a study, or see `dicom-node check`. "
+            "If the node keeps its files elsewhere, name its --data-dir or --config."
+        )
 
 
 @application.command()
@@ -99,7 +112,7 @@ def check(config: ConfigOption = None, data_dir: DataDirOption = None) -> None:
     from dicom_node.check import run_checks
     from dicom_node.log import set_up_logging
 
-    configuration = _configuration(config, {"data_dir": data_dir})
+    configuration = _configuration(config, data_dir=data_dir)
     set_up_logging(level="CRITICAL")
     table = Table("what", "", "finding")
     findings = list(run_checks(configuration))
@@ -114,20 +127,10 @@ def check(config: ConfigOption = None, data_dir: DataDirOption = None) -> None:
 @application.command()
 def config(config: ConfigOption = None, data_dir: DataDirOption = None) -> None:
     """Print the effective configuration as TOML, with a comment for every option."""
-    typer.echo(as_toml(_configuration(config, {"data_dir": data_dir})), nl=False)
+    typer.echo(as_toml(_configuration(config, data_dir=data_dir)), nl=False)
 
 
-@application.command()
-def demo(
-    out: Annotated[Path, typer.Option(help="Folder for the results; an earlier demonstration's is replaced.")] = Path(
-        "demo-out"
-    ),
-    seed: Annotated[int, typer.Option(min=0, max=999_999, help="Which synthetic patient.")] = 1,
-) -> None:
-    """Send a synthetic patient's two studies to a node and hold its results against the known truth."""
-    from dicom_node.demo.command import demo as run
-
-    run(out=out, seed=seed)
+application.command()(demo)
 
 
 def app() -> None:
@@ -145,11 +148,15 @@ def app() -> None:
         sys.exit(1)
 
 
-def _configuration(path: Path | None, options: dict[str, Any]) -> Configuration:
-    for name, value in options.items():
-        if value is not None:
-            os.environ[variable_of(f"node.{name}")] = str(value)
-    return load_configuration(path)
+def _configuration(path: Path | None, **options: object) -> Configuration:
+    """Load the configuration with the options of section ``node`` that were given on the command line."""
+    given = {f"node.{name}": str(value) for name, value in options.items() if value is not None}
+    os.environ.update({variable_of(option): value for option, value in given.items()})
+    return load_configuration(path, given_as={option: _flag_of(option) for option in given})
+
+
+def _flag_of(option: str) -> str:
+    return "--" + option.rpartition(".")[2].replace("_", "-")
 
 
 if __name__ == "__main__":

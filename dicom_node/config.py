@@ -5,13 +5,15 @@ that ``dicom-node config`` prints, the checks and the messages are all made from
 """
 
 import difflib
+import json
 import os
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from dicom_node.errors import ConfigurationError
 from dicom_node.network.archive import Archive, open_archive
@@ -19,6 +21,11 @@ from dicom_node.network.archive import Archive, open_archive
 ENVIRONMENT_PREFIX = "DICOM_NODE_"
 CONFIGURATION_VARIABLE = "DICOM_NODE_CONFIG"
 """Names the TOML file where no ``--config`` does; it is not an option itself."""
+
+_JSON_EXAMPLE = '{"option": "value"}'
+_JSON_EXAMPLES = {
+    f"{ENVIRONMENT_PREFIX}PEERS": '[{"name": "PACS", "ae_title": "PACS", "host": "10.0.0.1", "port": 104}]'
+}
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -32,6 +39,34 @@ def _check_ae_title(value: str) -> str:
 
 AETitle = Annotated[str, AfterValidator(_check_ae_title)]
 """PS3.5 6.2, VR AE."""
+
+
+def _refuse_empty_path(value: object) -> object:
+    if isinstance(value, str) and not value.strip():
+        raise ValueError("it is empty, which would be the working folder; name a path")
+    return value
+
+
+def _expand(value: Path) -> Path:
+    try:
+        return value.expanduser().absolute()
+    except RuntimeError as error:  # ~somebody
+        raise ValueError(f"{value.parts[0]} is nobody's home; name a path") from error
+
+
+def _check_folder(value: Path) -> Path:
+    """Refuse a path where no folder can be made, since something else is there; nothing is made yet."""
+    try:
+        existing = next(path for path in (value, *value.parents) if path.exists())
+    except PermissionError as error:
+        raise ValueError("its folder may not be entered by this user; name another, or allow it") from error
+    if not existing.is_dir():
+        raise ValueError(f"{existing} is a file; name a folder")
+    return value
+
+
+OwnPath = Annotated[Path, BeforeValidator(_refuse_empty_path), AfterValidator(_expand)]
+OwnFolder = Annotated[OwnPath, AfterValidator(_check_folder)]
 
 
 class _Section(BaseModel):
@@ -50,7 +85,7 @@ class NodeOptions(_Section):
         description="Address to listen on; 127.0.0.1 admits this machine alone, 0.0.0.0 the whole network.",
     )
     port: Port = Field(default=11112, description="TCP port to listen on.")
-    data_dir: Path = Field(
+    data_dir: OwnFolder = Field(
         default=Path("~/.local/share/dicom-node"),
         description="Folder of everything that the node keeps: received files, jobs, results, logs.",
     )
@@ -60,7 +95,10 @@ class NodeOptions(_Section):
     maximum_associations: int = Field(default=20, ge=1, le=1000, description="Associations served at the same time.")
     network_timeout_s: float = Field(default=60.0, gt=0, description="A peer silent for so many seconds is dropped.")
     retention_days: float = Field(
-        default=30.0, ge=0, description="Received files are removed so many days after their results were delivered."
+        default=30.0,
+        ge=0,
+        description="Received files are removed so many days after their results were delivered; of a job that needs "
+        "attention, only the intermediate files are.",
     )
     minimum_free_disk_gib: float = Field(
         default=1.0, ge=0, description="With less free disk than this (GiB) nothing more is accepted."
@@ -69,17 +107,12 @@ class NodeOptions(_Section):
         default="INFO", description="Least severe level logged."
     )
 
-    @field_validator("data_dir")
-    @classmethod
-    def _expand(cls, value: Path) -> Path:
-        return value.expanduser().absolute()
-
 
 class ArchiveOptions(_Section):
     """Where prior studies come from and results go to."""
 
     kind: Literal["folder", "orthanc"] = Field(default="folder", description="folder (embedded) or orthanc (a server).")
-    folder: Path | None = Field(
+    folder: OwnFolder | None = Field(
         default=None, description="Folder of the embedded archive; by default data_dir/archive."
     )
     orthanc_url: str = Field(
@@ -89,12 +122,7 @@ class ArchiveOptions(_Section):
     orthanc_password: SecretStr = Field(
         default=SecretStr(""), description="Password at Orthanc; a file is the better place."
     )
-    orthanc_password_file: Path | None = Field(default=None, description="File that holds the password at Orthanc.")
-
-    @field_validator("folder", "orthanc_password_file")
-    @classmethod
-    def _expand(cls, value: Path | None) -> Path | None:
-        return None if value is None else value.expanduser().absolute()
+    orthanc_password_file: OwnPath | None = Field(default=None, description="File that holds the password at Orthanc.")
 
     def password(self) -> str:
         """Return the password at Orthanc, from its file where one is named.
@@ -118,15 +146,10 @@ class ArchiveOptions(_Section):
 class ModelOptions(_Section):
     """Which network segments, and with how much of the machine."""
 
-    manifest: Path | None = Field(
+    manifest: OwnPath | None = Field(
         default=None, description="Manifest of the weights; by default the one in the package."
     )
     threads: int = Field(default=0, ge=0, description="CPU threads of one heavy step; 0 means all cores.")
-
-    @field_validator("manifest")
-    @classmethod
-    def _expand(cls, value: Path | None) -> Path | None:
-        return None if value is None else value.expanduser().absolute()
 
 
 class LimitsOptions(_Section):
@@ -203,13 +226,25 @@ class Configuration(BaseSettings):
         return self.archive.folder or self.node.data_dir / "archive"
 
     @property
+    def notices_folder(self) -> Path:
+        """What the node's processes have to tell besides jobs, one file per process."""
+        return self.node.data_dir / "notices"
+
+    @property
     def log_folder(self) -> Path:
         """Rotating log files."""
         return self.node.data_dir / "log"
 
 
-def load_configuration(path: Path | None = None) -> Configuration:
+def load_configuration(path: Path | None = None, *, given_as: Mapping[str, str] | None = None) -> Configuration:
     """Read ``path`` (TOML; None for no file) and the environment variables ``DICOM_NODE_<SECTION>__<OPTION>``.
+
+    Parameters
+    ----------
+    path
+        The file.
+    given_as
+        What a person wrote for an option that is in the environment by now: ``{"node.port": "--port"}``.
 
     Raises
     ------
@@ -217,13 +252,12 @@ def load_configuration(path: Path | None = None) -> Configuration:
         The file cannot be read, or an option is unknown or wrong; the message names option, value and source.
     """
     from_file = {} if path is None else _read_toml(path)
-    _refuse_unknown_variables()
+    _check_variables()
     try:
         return Configuration(**from_file)
-    except SettingsError as error:
-        raise ConfigurationError(f"An environment variable is no valid JSON: {error}.") from error
     except ValidationError as error:
-        raise ConfigurationError(" ".join(_sentence(dict(item), path) for item in error.errors())) from error
+        sentences = [_sentence(dict(item), path, given_as or {}) for item in error.errors()]
+        raise ConfigurationError(" ".join(sentences)) from error
 
 
 def open_configured_archive(configuration: Configuration) -> Archive:
@@ -306,32 +340,50 @@ def _known_options() -> dict[str, str]:
     return {variable_of(option): option for option in options}
 
 
-def _refuse_unknown_variables() -> None:
-    known = [*_known_options(), CONFIGURATION_VARIABLE]
-    for variable in os.environ:
-        if variable.upper().startswith(ENVIRONMENT_PREFIX) and variable.upper() not in known:
-            raise ConfigurationError(
-                f"The environment variable {variable} sets no option{_suggestion(variable.upper(), known)}"
-            )
+def _check_variables() -> None:
+    """Refuse variables that set nothing, and values of whole sections that are no JSON."""
+    known = _known_options()
+    for variable, value in os.environ.items():
+        name = variable.upper()
+        if not name.startswith(ENVIRONMENT_PREFIX) or name == CONFIGURATION_VARIABLE:
+            continue
+        if name not in known:
+            suggestion = _suggestion(name, [*known, CONFIGURATION_VARIABLE])
+            raise ConfigurationError(f"The environment variable {variable} sets no option{suggestion}")
+        if "." not in known[name]:
+            _check_json(variable, value)
 
 
-def _sentence(error: dict[str, Any], path: Path | None) -> str:
+def _check_json(variable: str, value: str) -> None:
+    """Refuse what is no JSON; the value is not shown, since it may hold a password."""
+    try:
+        json.loads(value)
+    except json.JSONDecodeError as error:
+        raise ConfigurationError(
+            f"The environment variable {variable} is no valid JSON ({error.msg} at character {error.pos + 1}): "
+            f"write it like {_JSON_EXAMPLES.get(variable.upper(), _JSON_EXAMPLE)}."
+        ) from error
+
+
+def _sentence(error: dict[str, Any], path: Path | None, given_as: Mapping[str, str]) -> str:
     location = [str(part) for part in error["loc"]]
     option = ".".join(location)
-    source = _source_of(location, path)
+    source = given_as.get(option) or _source_of(location, path)
     if error["type"] == "extra_forbidden":
         return f"{option} ({source}) is no option of the node{_suggestion(option, list(_known_options().values()))}"
     if error["type"] == "missing":
         return f"{option} ({source}) is missing: give it a value."
-    value = "(not shown)" if "password" in option else repr(error["input"])
-    return f"{option} = {value} ({source}) is wrong: {error['msg'].removeprefix('Value error, ')}."
+    value = "(not shown)" if "password" in option or option == "archive" else repr(error["input"])
+    problem = str(error["msg"]).removeprefix("Value error, ").replace("valid tuple", "valid list")
+    return f"{option} = {value} ({source}) is wrong: {problem}."
 
 
 def _source_of(location: list[str], path: Path | None) -> str:
+    names = {name.upper(): name for name in os.environ}
     for length in (2, 1):
         variable = variable_of(".".join(location[:length]))
-        if variable in os.environ:
-            return f"environment variable {variable}"
+        if variable in names:
+            return f"environment variable {names[variable]}"
     return f"file {path}"
 
 

@@ -6,7 +6,7 @@ Design rule: a study from a folder is analysed exactly as one that was received;
 import dataclasses
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,10 +19,10 @@ from rich.table import Table
 from rich.text import Text
 
 from dicom_node.config import Configuration, open_configured_archive
-from dicom_node.errors import InvalidStudyError
+from dicom_node.errors import InvalidStudyError, NodeError
 from dicom_node.jobs.arrival import card_of, revision_of
+from dicom_node.jobs.display import series_list
 from dicom_node.jobs.job import Outcome, StepRunner, StudyJob
-from dicom_node.jobs.listing import series_table
 from dicom_node.jobs.steps import DirectSteps
 from dicom_node.network.archive import Archive
 from dicom_node.network.instance import is_uid
@@ -63,25 +63,100 @@ class FoundStudy:
         return all(is_own_result(header) for header in self.headers.values())
 
 
-def find_studies(folders: Iterable[Path]) -> list[FoundStudy]:
-    """Read the headers of all files under the folders; return their studies, the earliest first.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FoundFiles:
+    """What lies in the folders.
+
+    Attributes
+    ----------
+    studies
+        The earliest first.
+    skipped
+        Files that belong to none of them, by reason.
+    """
+
+    studies: tuple[FoundStudy, ...]
+    skipped: dict[str, tuple[Path, ...]]
+
+
+class _SkippedError(Exception):
+    """The file is no instance to analyse; the message says why."""
+
+
+def find_studies(folders: Iterable[Path]) -> FoundFiles:
+    """Read the headers of all files under the folders, and sort them by study.
 
     Raises
     ------
     InvalidStudyError
-        There is no DICOM file at all.
+        There is no study to analyse at all; the message says what there is instead.
     """
+    folders = list(folders)
     studies: dict[str, FoundStudy] = {}
-    for path, header in _headers(folders):
-        study_uid = str(header.StudyInstanceUID)
-        study = studies.setdefault(study_uid, FoundStudy(study_uid=study_uid, headers={}, paths={}))
-        study.headers.setdefault(str(header.SOPInstanceUID), header)
-        study.paths.setdefault(str(header.SOPInstanceUID), path)
+    skipped: dict[str, list[Path]] = {}
+    for path in _files(folders):
+        try:
+            _add(path.absolute(), studies)
+        except _SkippedError as reason:
+            skipped.setdefault(str(reason), []).append(path)
+    for study in [study for study in studies.values() if study.is_ours_alone]:
+        skipped.setdefault("results of this node without their images", []).extend(study.paths.values())
+        del studies[study.study_uid]
+    found = FoundFiles(
+        studies=tuple(sorted(studies.values(), key=_study_time)),
+        skipped={reason: tuple(paths) for reason, paths in skipped.items()},
+    )
     if not studies:
         named = ", ".join(str(folder) for folder in folders)
-        raise InvalidStudyError(f"There is no DICOM file in {named}: name a folder that holds a study's files.")
-    with_images = [study for study in studies.values() if not study.is_ours_alone]
-    return sorted(with_images, key=lambda study: card_of(list(study.headers.values())).study_time or "9")
+        sentence = f"There is no DICOM image in {named}: name a folder that holds a study's files."
+        raise InvalidStudyError(" ".join([sentence, *skipped_lines(found)]))
+    return found
+
+
+def _study_time(study: FoundStudy) -> str:
+    """Return a key by which studies without a date come last."""
+    return card_of(list(study.headers.values())).study_time or "9"
+
+
+def skipped_lines(found: FoundFiles) -> list[str]:
+    """Return one sentence per reason for which files were skipped."""
+    return [
+        f"Skipped {len(paths)} file{'' if len(paths) == 1 else 's'}: {reason} "
+        f"({paths[0]}{' and others' if len(paths) > 1 else ''})."
+        for reason, paths in found.skipped.items()
+    ]
+
+
+def _files(folders: Iterable[Path]) -> Iterator[Path]:
+    for folder in folders:
+        yield from (path for path in (sorted(folder.rglob("*")) if folder.is_dir() else [folder]) if path.is_file())
+
+
+def _add(path: Path, studies: dict[str, FoundStudy]) -> None:
+    header = _read(path)
+    study_uid, instance_uid = str(header.StudyInstanceUID), str(header.SOPInstanceUID)
+    study = studies.setdefault(study_uid, FoundStudy(study_uid=study_uid, headers={}, paths={}))
+    if instance_uid in study.headers:
+        raise _SkippedError("a copy of an instance that was found before")
+    study.headers[instance_uid], study.paths[instance_uid] = header, path
+
+
+def _read(path: Path) -> Dataset:
+    """Read a header; what pydicom says of a bad one is not repeated, since it may quote it."""
+    try:
+        header = pydicom.dcmread(path, stop_before_pixels=True)
+        uids = (str(header.StudyInstanceUID), str(header.SOPInstanceUID))
+    except InvalidDicomError as error:
+        raise _SkippedError("no DICOM file") from error
+    except OSError as error:
+        raise _SkippedError(f"it cannot be read ({error.strerror})") from error
+    except AttributeError as error:
+        raise _SkippedError("no instance of a study, as a DICOMDIR") from error
+    except (EOFError, ValueError, KeyError, NotImplementedError) as error:
+        raise _SkippedError("its header is damaged") from error
+    if not all(map(is_uid, uids)):
+        raise _SkippedError("its header has no valid UIDs")
+    return header
 
 
 def process_study(
@@ -103,48 +178,59 @@ def process_study(
     return dataclasses.replace(outcome, timings_s=steps.timings_s)
 
 
-def _headers(folders: Iterable[Path]) -> Iterator[tuple[Path, Dataset]]:
-    for folder in folders:
-        for path in sorted(folder.rglob("*")) if folder.is_dir() else [folder]:
-            header = _read(path) if path.is_file() else None
-            if header is not None:
-                yield path.absolute(), header
-
-
-def _read(path: Path) -> Dataset | None:
-    """Read a header; None for a file that is no DICOM instance of a study (a DICOMDIR, a text)."""
-    try:
-        header = pydicom.dcmread(path, stop_before_pixels=True)
-        uids = (str(header.StudyInstanceUID), str(header.SOPInstanceUID))
-    except (InvalidDicomError, EOFError, ValueError, AttributeError, KeyError, NotImplementedError, OSError):
-        return None
-    return header if all(map(is_uid, uids)) else None
-
-
 def process_folders(folders: list[Path], configuration: Configuration, configuration_path: Path | None) -> None:
     """Analyse all studies in the folders, the earliest first, and print what came out.
 
     Raises
     ------
     NodeError
-        At the first study that fails; those before it are delivered.
+        After the last study, when one or more of them failed; the others are delivered.
     """
-    studies = find_studies(folders)
     console = Console()
+    found = find_studies(folders)
+    for line in skipped_lines(found):
+        console.print(Text(line), soft_wrap=True)
     archive = open_configured_archive(configuration)
     from dicom_node.jobs.pipeline import follow_up  # late: it loads the whole analysis
 
+    def analyse(study: FoundStudy) -> None:
+        job = study.job(configuration, configuration_path)
+        outcome = process_study(job, follow_up, lambda step: console.print(Text(f"  {step} …")))
+        _show(outcome, _findings(archive, study.study_uid), _where(configuration, outcome), console)
+
+    process_each(found.studies, analyse, console)
+
+
+def process_each(studies: Sequence[FoundStudy], analyse: Callable[[FoundStudy], None], console: Console) -> None:
+    """Analyse one study after the other, whatever becomes of those before it, and sum up.
+
+    Raises
+    ------
+    NodeError
+        After the last study, when one or more of them failed.
+    """
+    failed: list[str] = []
     for study in studies:
         console.print(Text(f"Study {study.study_uid}, {len(study.paths)} instances", style="bold"), soft_wrap=True)
-        outcome = process_study(
-            study.job(configuration, configuration_path), follow_up, lambda step: console.print(Text(f"  {step} …"))
+        try:
+            analyse(study)
+        except NodeError as error:
+            console.print(Text(f"  failed: {error}", style="red"), soft_wrap=True)
+            failed.append(study.study_uid)
+    if failed:
+        raise NodeError(
+            f"{len(failed)} of {len(studies)} {'study' if len(studies) == 1 else 'studies'} failed, "
+            f"for the reasons above: {', '.join(failed)}."
         )
-        values = TypeAdapter(Outcome).dump_python(outcome, mode="json")
-        console.print(series_table(values["series"]))
-        console.print(lesion_table(_findings(archive, study.study_uid)))
-        for remark in outcome.remarks:
-            console.print(Text(f"Remark: {remark}"))
-        console.print(Text(_where(configuration, outcome)), soft_wrap=True)
+
+
+def _show(outcome: Outcome, findings: StudyFindings, where: str, console: Console) -> None:
+    values = TypeAdapter(Outcome).dump_python(outcome, mode="json")
+    console.print(series_list(values["series"]))
+    console.print(lesion_table(findings))
+    for remark in outcome.remarks:
+        console.print(Text(f"Remark: {remark}"))
+    console.print(Text(where), soft_wrap=True)
 
 
 def lesion_table(findings: StudyFindings) -> Table:

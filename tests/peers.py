@@ -1,6 +1,7 @@
 """Real programs that talk DICOM with the node in tests: dcmtk and Orthanc, on free loopback ports, in given folders."""
 
 import json
+import os
 import secrets
 import shutil
 import socket
@@ -14,8 +15,14 @@ from pathlib import Path
 import httpx
 import pytest
 
-DCMTK_MISSING = pytest.mark.skipif(shutil.which("storescu") is None, reason="dcmtk (storescu) is not installed")
-ORTHANC_MISSING = pytest.mark.skipif(shutil.which("Orthanc") is None, reason="Orthanc is not installed")
+
+def installed(program: str) -> str | None:
+    """Where the program is; Debian's Orthanc lies in a folder that an ordinary user's PATH does not have."""
+    return shutil.which(program, path=os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin"]))
+
+
+DCMTK_MISSING = pytest.mark.skipif(installed("storescu") is None, reason="dcmtk (storescu) is not installed")
+ORTHANC_MISSING = pytest.mark.skipif(installed("Orthanc") is None, reason="Orthanc is not installed")
 REAL_SERIES = Path(__file__).parents[1] / "../shared/data/dicom"
 REAL_SERIES_MISSING = pytest.mark.skipif(not REAL_SERIES.exists(), reason="../shared/data/dicom is not there")
 
@@ -103,7 +110,7 @@ def start_orthanc(folder: Path, **overrides: object) -> Iterator[OrthancPeer]:
     path = folder / "orthanc.json"
     path.write_text(json.dumps(configuration, indent=2))
     log = folder / "orthanc.log"
-    with running(["Orthanc", path], http_port, log=log):
+    with running([installed("Orthanc") or "Orthanc", path], http_port, log=log):
         yield OrthancPeer(
             url=f"http://127.0.0.1:{http_port}", user="node", password=password, dicom_port=dicom_port, log=log
         )

@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from dicom_node.packages import require_own_packages
+
 DEFAULT_SEED = 1
 
 
@@ -18,6 +20,7 @@ def demo(
     seed: Annotated[int, typer.Option(min=0, max=999_999, help="Which synthetic patient.")] = DEFAULT_SEED,
 ) -> None:
     """Send a synthetic patient's two studies to a node and hold its results against the known truth."""
+    require_own_packages()
     console = Console()
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that the node is stopped, too
     console.print("Loading the generator, the network and the viewer's tools …")

@@ -12,13 +12,13 @@ from dicom_node.config import load_configuration
 from dicom_node.errors import InvalidStudyError
 from dicom_node.jobs.acceptance import AcceptedStudy
 from dicom_node.jobs.artefacts import load_volume, save_volume
+from dicom_node.jobs.brains import brain_of
 from dicom_node.jobs.job import StudyJob
 from dicom_node.results.prior_reading import PriorResults, read_prior_results
 from dicom_node.studies.comparability import compare_acquisitions
 from dicom_node.studies.physics import SeriesPhysics
 from dicom_node.studies.prior import PriorChoice, PriorStudy
 from dicom_node.studies.volumes import SeriesVolume, read_volume
-from inference.brain import BrainNotFoundError, find_brain
 from inference.segmentation import lesions_at_known_places, segment
 from inference.weights import default_manifest_path, load_predictor, read_manifest
 from tracking.comparison import Comparison, compare
@@ -211,7 +211,7 @@ def _segment(job: StudyJob, name: str, source: PriorStudy) -> SegmentedStudy:
     manifest_path = load_configuration(job.configuration_path).model.manifest or default_manifest_path()
     predictor = load_predictor(manifest_path, threads=_threads(job))
     read = read_volume(source.t1c)
-    brain = _brain(read.volume, _threads(job))
+    brain = _brain(job, read.volume)
     timepoint = Timepoint(
         study_uid=source.study.study_uid,
         study_date=source.study.study_date,
@@ -258,11 +258,9 @@ def _keep(job: StudyJob, name: str, source: PriorStudy, read: SeriesVolume, find
     )
 
 
-def _brain(t1c: Volume, threads: int) -> Volume:
-    try:
-        return find_brain(t1c, threads=threads)
-    except BrainNotFoundError as error:
-        raise InvalidStudyError(f"The T1c cannot be analysed: {error}.") from error
+def _brain(job: StudyJob, t1c: Volume) -> Volume:
+    folder = load_configuration(job.configuration_path).node.data_dir / "cache"
+    return brain_of(t1c, cache_folder=folder, threads=_threads(job))
 
 
 def _timepoint(study: SegmentedStudy) -> Timepoint:
@@ -276,7 +274,7 @@ def _timepoint(study: SegmentedStudy) -> Timepoint:
 
 
 def _read_prior(job: StudyJob, prior: PriorChoice, found: PriorStudy) -> PriorLesions:
-    """Take the prior's lesions from its own SEG and SR; its brain is found again, for registration.
+    """Take the prior's lesions from its own SEG and SR; its brain is needed for registration.
 
     Raises
     ------
@@ -286,7 +284,7 @@ def _read_prior(job: StudyJob, prior: PriorChoice, found: PriorStudy) -> PriorLe
     read = read_volume(found.t1c)
     results = read_prior_results(prior.segmentation_path, prior.report_path, read.volume)
     findings = _Findings(
-        brain=_brain(read.volume, _threads(job)), lesions=results.lesions, measured=measure_lesions(results.lesions)
+        brain=_brain(job, read.volume), lesions=results.lesions, measured=measure_lesions(results.lesions)
     )
     return PriorLesions(
         study=_keep(job, "prior", found, read, findings),

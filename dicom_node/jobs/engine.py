@@ -42,6 +42,7 @@ _EXECUTOR = "node"
 _QUEUE = "studies"
 _MOST_RECOVERIES = 50
 _LATEST_PRIORITY = 99991231
+_FIRST_STEP = 1  # DBOS counts from it
 _JOB = TypeAdapter(StudyJob)
 _OUTCOME = TypeAdapter(Outcome)
 _log = logging.getLogger(__name__)
@@ -113,17 +114,19 @@ class Engine:
         """Stop without waiting for running jobs; they stay as they are for the next process."""
         DBOS.destroy()
 
-    def submit(self, job: StudyJob, *, study_time: str) -> None:
+    def submit(self, job: StudyJob, *, study_time: str, from_start: bool) -> None:
         """Run the job, or go on with it from its failed step; harmless when it runs already.
 
-        Jobs of earlier studies (``study_time`` as ``YYYYMMDD…``) are taken first.
+        Jobs of earlier studies (``study_time`` as ``YYYYMMDD…``) are taken first. With ``from_start`` a job that failed
+        begins anew, since the intermediate files of its first steps are gone.
         """
         status = self.status(job.job_id)
         if status is None:
             with SetWorkflowID(job.job_id), SetEnqueueOptions(priority=_priority(study_time)):
                 DBOS.enqueue_workflow(_QUEUE, self._workflow, _JOB.dump_python(job, mode="json"))
         elif status in ("ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"):
-            DBOS.rewind_workflow(job.job_id, start_step=_first_unfinished_step(job.job_id), queue_name=_QUEUE)
+            step = _FIRST_STEP if from_start else _first_unfinished_step(job.job_id)
+            DBOS.rewind_workflow(job.job_id, start_step=step, queue_name=_QUEUE)
         elif status == "SUCCESS":
             outcome: Any = DBOS.get_result(job.job_id)
             self._table.mark_done(job.job_id, outcome)

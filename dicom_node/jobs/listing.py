@@ -1,30 +1,38 @@
-"""What ``dicom-node jobs`` shows: jobs, and objects that were refused before they could become one.
+"""What ``dicom-node jobs`` knows: jobs, objects in quarantine, and notices of what could not become either.
 
 Design rule: it reads what other processes keep and changes nothing, and loads little, so that it answers at once.
 """
 
+import hashlib
 import json
+from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console, RenderableType
-from rich.table import Table
-from rich.text import Text
-
 from dicom_node.errors import NodeError
 from dicom_node.jobs.table import JobRecord, read_jobs
+from dicom_node.notices import Notice, read_notices
 
-_STYLES = {"done": "green", "attention": "bold red", "running": "cyan", "waiting": "yellow", "replaced": "dim"}
 _TIMES = ("received_at_s", "started_at_s", "finished_at_s", "step_started_at_s")
+_SHORTEST_ID = 8
 
 
-def list_jobs(*, table: Path, quarantine_folder: Path) -> list[dict[str, Any]]:
-    """Return everything as JSON values: refused objects first, then the jobs, oldest study first.
+def list_jobs(*, table: Path, quarantine_folder: Path, notices_folder: Path) -> list[dict[str, Any]]:
+    """Return everything as JSON values: notices, then objects in quarantine, then the jobs, oldest study first.
 
-    Times are ISO 8601, UTC; ``progress`` goes from 0 to 1.
+    Each entry has the keys of a job; ``kind`` is ``job``, ``quarantine`` or ``notice``, and the latter two have
+    ``count``, ``first_at`` and ``last_at`` besides. Times are ISO 8601, UTC; ``progress`` goes from 0 to 1;
+    ``short_id`` names the entry among all that there are now.
     """
-    return [*_quarantined(quarantine_folder), *(_entry(record) for record in read_jobs(table))]
+    entries = [
+        *map(_notice_entry, read_notices(notices_folder)),
+        *_quarantined(quarantine_folder),
+        *(_entry(record) for record in read_jobs(table)),
+    ]
+    names = [_last_part(entry["job_id"]) for entry in entries]
+    length = _telling_length(names)
+    return [{"short_id": name[:length]} | entry for name, entry in zip(names, entries, strict=True)]
 
 
 def find_job(entries: list[dict[str, Any]], name: str) -> dict[str, Any]:
@@ -35,72 +43,42 @@ def find_job(entries: list[dict[str, Any]], name: str) -> dict[str, Any]:
     NodeError
         There is none, or more than one.
     """
-    exact = [entry for entry in entries if name in (entry["job_id"], entry["study_uid"])]
+    exact = [entry for entry in entries if name and name in (entry["job_id"], entry["study_uid"])]
     if exact:
-        return max(exact, key=lambda entry: (entry["state"] != "replaced", entry["received_at"]))
-    matches = [entry for entry in entries if entry["job_id"].startswith(name)]
+        return max(exact, key=_telling)
+    matches = [entry for entry in entries if name and _is_beginning(name, entry["job_id"])]
     if len(matches) == 1:
         return matches[0]
     found = f"{len(matches)} jobs begin so" if matches else "there is none"
     raise NodeError(f"No job is named {name} ({found}): `dicom-node jobs` lists them all.")
 
 
-def jobs_table(entries: list[dict[str, Any]]) -> RenderableType:
-    """Lay all jobs out for the terminal."""
-    if not entries:
-        return Text("No jobs yet: send a study, or see `dicom-node check`.")
-    table = Table("study", "state", "step", "progress", "received (UTC)", "reason", expand=True)
-    for entry in entries:
-        table.add_row(
-            Text(entry["study_uid"], overflow="fold"),
-            Text(entry["state"], style=_STYLES[entry["state"]]),
-            Text(entry["step"]),
-            f"{entry['progress']:.0%}",
-            entry["received_at"][:16].replace("T", " "),
-            Text(entry["reason"] or _summary(entry)),
-        )
-    return table
+def _telling(entry: dict[str, Any]) -> tuple[bool, bool, str]:
+    """Sort jobs behind what is in quarantine, the latest revision last."""
+    return entry["kind"] == "job", entry["state"] != "replaced", entry["received_at"]
 
 
-def print_job(entry: dict[str, Any], console: Console) -> None:
-    """Print one job with everything that is known of it."""
-    plain = ("job_id", "study_uid", "state", "step", "reason", "instance_count", "failures", *map(_iso_name, _TIMES))
-    for name in plain:
-        if entry[name] not in ("", None, 0):
-            console.print(Text(f"{name.replace('_', ' '):<16} {entry[name]}"), soft_wrap=True)
-    for step, seconds in entry["timings_s"].items():
-        console.print(Text(f"  {step:<22} {seconds:8.1f} s"))
-    if entry["outcome"] is not None:
-        _print_outcome(entry["outcome"], console)
+def _is_beginning(name: str, job_id: str) -> bool:
+    return job_id.startswith(name) or _last_part(job_id).startswith(name)
 
 
-def _print_outcome(outcome: dict[str, Any], console: Console) -> None:
-    console.print(Text(f"prior study      {outcome['prior_study_uid'] or 'none'}"), soft_wrap=True)
-    console.print(Text(f"lesions          {outcome['lesion_count']}"))
-    for kind, uid in outcome["result_uids"].items():
-        console.print(Text(f"{kind:<16} {uid}"), soft_wrap=True)
-    for remark in outcome["remarks"]:
-        console.print(Text(f"remark           {remark}"), soft_wrap=True)
-    console.print(series_table(outcome["series"]))
+def _last_part(job_id: str) -> str:
+    """Return the hash at the end of an ID, which tells jobs apart as well as the whole of it."""
+    return job_id.rpartition(":")[2]
 
 
-def series_table(series: list[dict[str, Any]]) -> Table:
-    """Lay out the role of every series, or the reason why it has none."""
-    table = Table("series", "description", "role", "reason")
-    for decision in series:
-        number = decision["series_number"]
-        table.add_row(
-            "" if number is None else str(number),
-            Text(decision["description"]),
-            decision["role"] or "-",
-            Text(decision["reason"]),
-        )
-    return table
+def _telling_length(names: list[str]) -> int:
+    """Return how many characters tell all names apart, or would if they were not equal."""
+    longest = max(map(len, names), default=0)
+    return next(
+        (n for n in range(_SHORTEST_ID, longest) if len({name[:n] for name in names}) == len(set(names))),
+        max(longest, _SHORTEST_ID),
+    )
 
 
 def _entry(record: JobRecord) -> dict[str, Any]:
-    outcome = record.outcome
     return {
+        "kind": "job",
         "job_id": record.job_id,
         "study_uid": record.study_uid,
         "state": record.state,
@@ -111,10 +89,10 @@ def _entry(record: JobRecord) -> dict[str, Any]:
         "reason": record.reason,
         "instance_count": record.instance_count,
         "failures": record.failures,
-        **{_iso_name(name): _iso(getattr(record, name)) for name in _TIMES},
+        **{name.removesuffix("_s"): _iso(getattr(record, name)) for name in _TIMES},
         "retry_at": _iso(record.retry_at_s) if record.state == "waiting" and record.retry_at_s else None,
         "timings_s": record.timings_s,
-        "outcome": outcome,
+        "outcome": record.outcome,
     }
 
 
@@ -122,6 +100,26 @@ def _progress(record: JobRecord) -> float:
     if record.state == "done":
         return 1.0
     return round(min(record.steps_done / record.steps_total, 1.0), 3) if record.steps_total else 0.0
+
+
+def _notice_entry(notice: Notice) -> dict[str, Any]:
+    identity = hashlib.sha256("\n".join((notice.kind, notice.source, notice.reason)).encode()).hexdigest()[:16]
+    return _entry_without_job(
+        "notice",
+        job_id=f"notice:{identity}",
+        reason=f"{_what_happened(notice)} {notice.reason}",
+        count=notice.count,
+        times_s=[notice.first_at_s, notice.last_at_s],
+    )
+
+
+def _what_happened(notice: Notice) -> str:
+    how_often = "once" if notice.count == 1 else f"{notice.count} times"
+    if notice.kind == "association":
+        return f"{notice.source} was refused {how_often}."
+    if notice.kind == "instance":
+        return f"{_counted(notice.count, 'object')} from {notice.source} {_were(notice.count)} refused."
+    return f"The {notice.source} ended {how_often} and is started again."
 
 
 def _quarantined(folder: Path) -> list[dict[str, Any]]:
@@ -138,29 +136,55 @@ def _quarantined(folder: Path) -> list[dict[str, Any]]:
 
 def _refused_entry(study_uid: str, reason: str, refused: list[dict[str, Any]]) -> dict[str, Any]:
     first = min(refused, key=lambda item: str(item["received_at"]))
-    empty = JobRecord(
+    count = len(refused)
+    kept = f"{_counted(count, 'object')} {_were(count)} refused and {'is' if count == 1 else 'are'} kept in quarantine"
+    senders = " and ".join(sorted({repr(item["calling_ae_title"]) for item in refused}))
+    entry = _entry_without_job(
+        "quarantine",
         job_id="quarantine:" + Path(first["file_name"]).stem,
-        study_uid=study_uid,
+        reason=f"{kept}: {reason} Sent by {senders}.",
+        count=count,
+        times_s=sorted(datetime.fromisoformat(item["received_at"]).timestamp() for item in refused),
+    )
+    return entry | {"study_uid": study_uid, "instance_count": count}
+
+
+def _entry_without_job(kind: str, *, job_id: str, reason: str, count: int, times_s: list[float]) -> dict[str, Any]:
+    empty = JobRecord(
+        job_id=job_id,
+        study_uid="",
         patient_key="",
         study_time="",
-        instance_count=len(refused),
+        instance_count=0,
         state="attention",
-        reason=f"{len(refused)} objects were refused and are kept in quarantine: {reason}",
-        received_at_s=datetime.fromisoformat(first["received_at"]).timestamp(),
+        reason=reason,
+        received_at_s=times_s[0],
     )
-    return _entry(empty)
+    return _entry(empty) | {
+        "kind": kind,
+        "count": count,
+        "first_at": _iso(times_s[0]),
+        "last_at": _iso(times_s[-1]),
+    }
 
 
-def _summary(entry: dict[str, Any]) -> str:
-    outcome = entry["outcome"]
-    if outcome is None:
-        return ""
-    count = outcome["lesion_count"]
-    return f"{count} lesion{'' if count == 1 else 's'}; {', '.join(outcome['result_uids'])} delivered"
+def count_entries(entries: list[dict[str, Any]]) -> str:
+    """Return how many jobs there are in each state, as one line."""
+    states = Counter(entry["state"] for entry in entries if entry["kind"] == "job")
+    others = Counter(entry["kind"] for entry in entries if entry["kind"] != "job")
+    parts = [f"{count} {state}" for state, count in states.most_common()]
+    text = f"{_counted(states.total(), 'job')}{': ' if parts else ''}{', '.join(parts)}"
+    if others["notice"]:
+        text += f"; {_counted(others['notice'], 'notice')}"
+    return text + (f"; {others['quarantine']} in quarantine" if others["quarantine"] else "")
 
 
-def _iso_name(name: str) -> str:
-    return name.removesuffix("_s")
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def _were(count: int) -> str:
+    return "was" if count == 1 else "were"
 
 
 def _iso(seconds: float | None) -> str | None:

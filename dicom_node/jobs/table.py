@@ -181,6 +181,13 @@ class JobTable:
         """Note that the job waits for something that the reason names."""
         self._update(job_id, "state = 'waiting', reason = ?", reason)
 
+    def mark_queued(self, job_id: str, reason: str) -> None:
+        """Note why a job that was handed to the engine still waits; nothing changes if the engine has begun it."""
+        with self._lock:
+            self._connection.execute(
+                "update jobs set reason = ? where job_id = ? and state = 'waiting'", (reason, job_id)
+            )
+
     def mark_retry(self, job_id: str, reason: str, *, step: str, failures: int, retry_at_s: float) -> None:
         """Note that a step failed in a way that may pass by itself."""
         self._update(

@@ -142,9 +142,7 @@ class Worker:
     def _replace_earlier_revisions(self, record: JobRecord) -> None:
         for earlier in self._table.of_study(record.study_uid):
             if earlier.job_id != record.job_id and earlier.state in (*UNFINISHED, "attention"):
-                reason = (
-                    f"Replaced by job {record.job_id}, as instances came later: {record.instance_count} in all."
-                )
+                reason = f"Replaced by job {record.job_id}, as instances came later: {record.instance_count} in all."
                 self._table.mark_replaced(earlier.job_id, reason)
                 self._engine.cancel(earlier.job_id)
                 _log.info("job %s: %s", earlier.job_id, reason)
@@ -159,8 +157,14 @@ class Worker:
                 if record.reason != blocker:
                     self._table.mark_waiting(record.job_id, blocker)
                 continue
-            self._submitted.add(record.job_id)
-            self._engine.submit(self._job(record), study_time=record.study_time)
+            self._submit(record)
+
+    def _submit(self, record: JobRecord) -> None:
+        self._submitted.add(record.job_id)
+        at_once = self._configuration.limits.concurrent_studies
+        self._table.mark_queued(record.job_id, f"Waits for its turn; limits.concurrent_studies = {at_once}.")
+        is_begun = self._work_folder(record).exists()
+        self._engine.submit(self._job(record), study_time=record.study_time, from_start=not is_begun)
 
     def _is_due(self, record: JobRecord) -> bool:
         """Tell whether to submit the job; one that failed is due again, whether or not the engine knows it by now."""
@@ -209,10 +213,15 @@ class Worker:
             raise StuckError(f"Job {record.job_id} is unfinished but nothing works on it: the worker starts anew.")
 
     def _tidy(self) -> None:
-        """Remove what jobs that were replaced have left, and studies whose results were delivered long ago."""
-        for record in self._table.records("replaced"):
-            shutil.rmtree(self._work_folder(record), ignore_errors=True)
+        """Remove what is not needed any more; the received files of a study that needs attention always stay."""
         limit_s = time.time() - self._configuration.node.retention_days * _DAY_S
+        for record in self._table.records("replaced", "attention"):
+            if record.state == "replaced" or (record.finished_at_s or 0) < limit_s:
+                shutil.rmtree(self._work_folder(record), ignore_errors=True)
+        self._remove_delivered(limit_s)
+
+    def _remove_delivered(self, limit_s: float) -> None:
+        """Remove the received files of studies whose results were delivered before a time (s since 1970)."""
         seen = self._table.seen_studies()
         for record in self._table.records("done"):
             revisions = self._table.of_study(record.study_uid)

@@ -6,13 +6,14 @@
     incoming/.partial/                                      being written; emptied at start
     quarantine/<hash>.dcm or .dataset, <hash>.json          refused: the bytes, and why
     quarantine/superseded/<hash>.dcm, <hash>.json           replaced by other content under the same UID
+
+What cannot even be kept, on a full disk, is left with its sender and told by a notice.
 """
 
 import hashlib
 import json
 import logging
 import shutil
-import threading
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +23,7 @@ from pynetdicom.dsutils import split_dataset
 
 from dicom_node.errors import ConfigurationError, StorageFullError
 from dicom_node.network.durable import make_folder_durably, sweep, sync_folder, write_aside, write_durably
+from dicom_node.network.incoming_lock import naming_files
 from dicom_node.network.instance import (
     InstanceHeader,
     InvalidInstanceError,
@@ -30,6 +32,7 @@ from dicom_node.network.instance import (
     peek_study_uid,
     read_header,
 )
+from dicom_node.notices import NoticeBoard
 
 SUCCESS: Final = 0x0000
 OUT_OF_RESOURCES: Final = 0xA700
@@ -38,6 +41,7 @@ CANNOT_UNDERSTAND: Final = 0xC000
 
 _PARTIAL: Final = ".partial"
 _SUPERSEDED: Final = "superseded"
+_GIB: Final = 2**30
 _log = logging.getLogger(__name__)
 
 
@@ -105,6 +109,8 @@ class Inbox:
         Made when missing; best on one file system.
     minimum_free_bytes
         Instances are refused as on a full disk while less than this is free, so that the node itself can go on.
+    notices
+        Told of instances that could not be stored.
 
     Raises
     ------
@@ -112,11 +118,18 @@ class Inbox:
         A folder cannot be written.
     """
 
-    def __init__(self, incoming_folder: Path, quarantine_folder: Path, *, minimum_free_bytes: int = 0) -> None:
+    def __init__(
+        self,
+        incoming_folder: Path,
+        quarantine_folder: Path,
+        *,
+        minimum_free_bytes: int = 0,
+        notices: NoticeBoard | None = None,
+    ) -> None:
         self._incoming = incoming_folder
         self._quarantine = quarantine_folder
         self._minimum_free_bytes = minimum_free_bytes
-        self._commit_lock = threading.Lock()
+        self._notices = notices
         for folder in (incoming_folder, quarantine_folder):
             _prepare(folder)
 
@@ -134,31 +147,30 @@ class Inbox:
             except _MismatchError as error:
                 return self._refuse(instance, reason=str(error), status=DATA_SET_DOES_NOT_MATCH_SOP_CLASS)
         except (OSError, StorageFullError) as error:
-            _log.error(
-                "Instance from %r answered with 0x%04X, not stored: %s. Make room; the sender must send it again.",
-                instance.calling_ae_title,
-                OUT_OF_RESOURCES,
-                error,
-            )
-            return OUT_OF_RESOURCES
+            return self._leave_with_sender(instance, error)
         return SUCCESS
 
     def quarantine(self, instance: ReceivedInstance, *, reason: str) -> int:
         """Keep the bytes of an instance that could not be filed, and return the status to answer."""
         try:
             return self._refuse(instance, reason=reason, status=CANNOT_UNDERSTAND)
-        except OSError:
-            _log.exception("The instance could not be kept in %s either; answered with a failure.", self._quarantine)
-            return OUT_OF_RESOURCES
+        except OSError as error:
+            return self._leave_with_sender(instance, error)
+
+    def _leave_with_sender(self, instance: ReceivedInstance, error: OSError | StorageFullError) -> int:
+        """Tell everybody that an instance could not be stored, in words that are the same for all instances."""
+        reason = (error.strerror if isinstance(error, OSError) else str(error)) or type(error).__name__
+        remedy = "make room there, or have the disk repaired, and send the study again."
+        told = f"Storing in {self._incoming} failed ({reason}): {remedy}"
+        _log.error("An instance from %r is answered with 0x%04X. %s", instance.calling_ae_title, OUT_OF_RESOURCES, told)
+        if self._notices is not None:
+            self._notices.tell("instance", repr(instance.calling_ae_title), told)
+        return OUT_OF_RESOURCES
 
     def _require_space(self, size_bytes: int) -> None:
-        free_bytes = shutil.disk_usage(self._incoming).free
-        if free_bytes < self._minimum_free_bytes + size_bytes:
-            msg = (
-                f"{self._incoming} has {free_bytes} bytes free, "
-                f"and {self._minimum_free_bytes} must stay free after storing {size_bytes}"
-            )
-            raise StorageFullError(msg)
+        if shutil.disk_usage(self._incoming).free < self._minimum_free_bytes + size_bytes:
+            least = f"node.minimum_free_disk_gib = {self._minimum_free_bytes / _GIB:g}"
+            raise StorageFullError(f"the disk is full: less than {least} would stay free")
 
     def _file(self, instance: ReceivedInstance) -> None:
         header = read_header(instance.data, instance.transfer_syntax_uid)
@@ -172,7 +184,7 @@ class Inbox:
     def _commit(self, aside: Path, instance: ReceivedInstance, header: InstanceHeader) -> None:
         """Give the file its name; the same bytes again change nothing, other bytes replace and keep the old ones."""
         path = self._incoming / header.study_uid / f"{header.sop_instance_uid}.dcm"
-        with self._commit_lock:
+        with naming_files(self._incoming):
             make_folder_durably(path.parent)
             if not path.exists():
                 aside.rename(path)

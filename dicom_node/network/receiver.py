@@ -24,6 +24,7 @@ from pynetdicom.transport import ThreadedAssociationServer
 
 from dicom_node.errors import ConfigurationError
 from dicom_node.network.inbox import Inbox, ReceivedInstance
+from dicom_node.notices import NoticeBoard
 
 TRANSFER_SYNTAXES: Final = (
     uid.ExplicitVRLittleEndian,
@@ -59,6 +60,8 @@ class ListenerSettings:
         Where studies arrive: ``<Study Instance UID>/<SOP Instance UID>.dcm``.
     quarantine_folder
         Where refused instances are kept; ``quarantine`` beside the incoming folder when None.
+    notices_file
+        Where senders that were refused are noted; ``notices/listener`` beside the incoming folder when None.
     ae_title
         The only called AE title that is accepted.
     host, port
@@ -77,6 +80,7 @@ class ListenerSettings:
 
     incoming_folder: Path
     quarantine_folder: Path | None = None
+    notices_file: Path | None = None
     ae_title: str = "METSEG"
     host: str = "127.0.0.1"
     port: int = 11112
@@ -142,12 +146,12 @@ def start_listener(settings: ListenerSettings) -> Listener:
         The address is in use or not ours, the AE title is not valid, or a folder cannot be written.
     """
     quarantine = settings.quarantine_folder or settings.incoming_folder.parent / "quarantine"
-    inbox = Inbox(settings.incoming_folder, quarantine, minimum_free_bytes=settings.minimum_free_bytes)
+    notices = NoticeBoard(settings.notices_file or settings.incoming_folder.parent / "notices" / "listener")
+    inbox = Inbox(settings.incoming_folder, quarantine, minimum_free_bytes=settings.minimum_free_bytes, notices=notices)
     ae = _application_entity(settings)
+    handlers = _handlers(settings, inbox, notices)
     try:
-        server = ae.make_server(
-            (settings.host, settings.port), evt_handlers=_handlers(settings, inbox), server_class=_Server
-        )
+        server = ae.make_server((settings.host, settings.port), evt_handlers=handlers, server_class=_Server)
     except OSError as error:
         msg = (
             f"Cannot listen on {settings.host}:{settings.port} ({error.strerror}). "
@@ -195,10 +199,11 @@ def _application_entity(settings: ListenerSettings) -> AE:
     return ae
 
 
-def _handlers(settings: ListenerSettings, inbox: Inbox) -> list[evt.EventHandlerType]:
+def _handlers(settings: ListenerSettings, inbox: Inbox, notices: NoticeBoard) -> list[evt.EventHandlerType]:
     return [
         (evt.EVT_CONN_OPEN, _on_connection, [settings.network_timeout_s]),
-        (evt.EVT_REJECTED, _on_rejected, [settings]),
+        (evt.EVT_ACCEPTED, _on_accepted, [notices]),
+        (evt.EVT_REJECTED, _on_rejected, [settings, notices]),
         (evt.EVT_ABORTED, _on_aborted),
         (evt.EVT_C_STORE, _on_store, [inbox]),
     ]
@@ -212,22 +217,28 @@ def _on_connection(event: evt.Event, timeout_s: float) -> None:
         transport.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
-def _on_rejected(event: evt.Event, settings: ListenerSettings) -> None:
+def _on_accepted(event: evt.Event, notices: NoticeBoard) -> None:
+    """Note an association that serves nothing, since every presentation context that it proposed was refused."""
+    if not event.assoc.accepted_contexts:
+        reason = "It proposed no SOP class and transfer syntax that this node takes: send it images or SEG and SR."
+        _refuse(event, notices, reason)
+
+
+def _on_rejected(event: evt.Event, settings: ListenerSettings, notices: NoticeBoard) -> None:
     request = event.assoc.requestor.primitive
     called = request.called_ae_title if request else None
     if called != settings.ae_title.strip():
-        _log.warning(
-            "Rejected an association from %s: it called %r, this node is %r. Correct the AE title at the sender.",
-            _peer(event.assoc.requestor),
-            called,
-            settings.ae_title,
-        )
+        wrong = f"It called {called!r}, but this node is {settings.ae_title!r}"
+        _refuse(event, notices, f"{wrong}: correct the called AE title at the sender.")
     else:
-        _log.warning(
-            "Rejected an association from %s: max_associations (%d) are open already.",
-            _peer(event.assoc.requestor),
-            settings.max_associations,
-        )
+        limit = f"node.maximum_associations = {settings.max_associations}"
+        _refuse(event, notices, f"No more than {limit} may be open: let it open fewer at a time, or raise the limit.")
+
+
+def _refuse(event: evt.Event, notices: NoticeBoard, reason: str) -> None:
+    peer = _peer(event.assoc.requestor)
+    _log.warning("An association from %s was refused. %s", peer, reason)
+    notices.tell("association", peer, reason)
 
 
 def _on_aborted(event: evt.Event) -> None:

@@ -14,7 +14,7 @@ from pydicom import Dataset
 from dicom_node.results import codes
 from dicom_node.results.content import child_named, code_of, descendants, measured, site_mm
 from dicom_node.results.findings import Finding, Point, StudyFindings
-from dicom_node.results.segmentation import lesion_colour_rgb
+from tracking.colour import lesion_colour_rgb
 from tracking.identity import tracking_order
 
 _STATE_NAMES = {code: state.value for state, code in codes.STATES.items()}

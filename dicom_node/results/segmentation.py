@@ -1,7 +1,5 @@
 """DICOM SEG of one study: segment by segment the lesions that are there today, under the identity they keep."""
 
-import colorsys
-import hashlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,6 +14,7 @@ from dicom_node.results import codes
 from dicom_node.results.provenance import ResultIdentity, complete, equipment, slim_headers
 from dicom_node.results.sources import locate_slices
 from inference.predictor import Manifest
+from tracking.colour import lesion_colour_rgb
 from tracking.comparison import Comparison
 from tracking.lesion import Lesion
 from tracking.track import LesionTrack
@@ -95,14 +94,6 @@ def build_segmentation(
 def segment_numbers(comparison: Comparison) -> dict[int, int]:
     """Return the segment number of each lesion number: consecutive from 1 in order of the lesion numbers."""
     return {lesion.number: place for place, (_, lesion) in enumerate(_current(comparison), start=1)}
-
-
-def lesion_colour_rgb(tracking_uid: str) -> tuple[int, int, int]:
-    """Return the colour of a lesion (red, green, blue; 0 to 255): bright, and the same at every date."""
-    digest = hashlib.sha256(tracking_uid.encode("ascii")).digest()
-    hue = int.from_bytes(digest[:4], "big") / 2**32
-    red, green, blue = colorsys.hsv_to_rgb(hue, 0.75 + digest[4] / 1020, 0.8 + digest[5] / 1275)
-    return round(255 * red), round(255 * green), round(255 * blue)
 
 
 def _current(comparison: Comparison) -> list[tuple[LesionTrack, Lesion]]:

@@ -12,7 +12,6 @@ from dicom_node.check import (
     check_data_folder,
     check_database,
     check_free_disk,
-    check_packages,
     check_peer,
     check_port,
     check_weights,
@@ -105,22 +104,16 @@ def test_missing_weights_are_a_problem(configuration: Configuration, tmp_path: P
     assert "none.toml" in finding.message
 
 
-def test_foreign_inference_package_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert check_packages().verdict == "ok"
-    (tmp_path / "inference").mkdir()
-    (tmp_path / "inference" / "__init__.py").touch()
-    monkeypatch.syspath_prepend(str(tmp_path))
-    for name in [name for name in sys.modules if name.partition(".")[0] == "inference"]:
-        monkeypatch.delitem(sys.modules, name)
-    finding = check_packages()
-    assert finding.verdict == "problem"
-    assert str(tmp_path / "inference") in finding.message
-    assert "pip uninstall inference" in finding.message
+def test_part_that_cannot_be_loaded_is_a_problem(configuration: Configuration, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    (gpu,) = [finding for finding in run_checks(configuration) if finding.subject == "GPU"]
+    assert gpu.verdict == "problem"
+    assert "torch" in gpu.message
 
 
 def test_failing_check_does_not_keep_the_others_from_running(configuration: Configuration) -> None:
     peer = Peer(name="nobody", ae_title="NOBODY", host="127.0.0.1", port=1)
     findings = list(run_checks(configuration.model_copy(update={"peers": (peer,)})))
-    assert [finding.subject for finding in findings[:3]] == ["data folder", "free disk", "port"]
+    assert [finding.subject for finding in findings[:4]] == ["packages", "data folder", "free disk", "port"]
     assert (findings[-1].subject, findings[-1].verdict) == ("peer nobody", "problem")
     assert "127.0.0.1:1" in findings[-1].message

@@ -63,6 +63,50 @@ def test_wrong_environment_variable_is_named(monkeypatch: pytest.MonkeyPatch) ->
         load_configuration()
 
 
+@pytest.mark.parametrize("variable", ["DICOM_NODE_PEERS", "DICOM_NODE_ARCHIVE"])
+def test_variable_that_is_no_json_is_named_and_its_value_not_shown(
+    variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, "[{sesame")
+    with pytest.raises(ConfigurationError, match=rf"^The environment variable {variable} is no valid JSON") as caught:
+        load_configuration()
+    assert "at character 3" in str(caught.value)
+    assert "sesame" not in str(caught.value)
+
+
+def test_variable_of_the_wrong_kind_of_json_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DICOM_NODE_PEERS", '{"name": "PACS"}')
+    with pytest.raises(ConfigurationError, match=r"^peers = .* \(environment variable DICOM_NODE_PEERS\).*valid list"):
+        load_configuration()
+
+
+def test_option_of_the_command_line_is_blamed_by_its_own_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DICOM_NODE_NODE__PORT", "99999")
+    with pytest.raises(ConfigurationError, match=r"^node.port = '99999' \(--port\) is wrong"):
+        load_configuration(given_as={"node.port": "--port"})
+
+
+@pytest.mark.parametrize(
+    "option", ["node.data_dir", "archive.folder", "model.manifest", "archive.orthanc_password_file"]
+)
+@pytest.mark.parametrize("value", ["", "  "])
+def test_empty_path_is_refused(option: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(variable_of(option), value)
+    with pytest.raises(ConfigurationError, match=f"^{option} = .*it is empty"):
+        load_configuration()
+
+
+@pytest.mark.parametrize("option", ["node.data_dir", "archive.folder"])
+@pytest.mark.parametrize("below", ["", "/sub/folder"])
+def test_file_in_the_place_of_a_folder_is_refused(
+    option: str, below: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv(variable_of(option), f"{tmp_path}/file{below}")
+    with pytest.raises(ConfigurationError, match=f"^{option} = .*{tmp_path}/file is a file; name a folder"):
+        load_configuration()
+
+
 def test_unknown_environment_variable_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DICOM_NODE_NODE__PROT", "1")
     with pytest.raises(ConfigurationError, match="did you mean DICOM_NODE_NODE__PORT"):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from pydicom.valuerep import DSfloat
 
+from dicom_node.errors import ConfigurationError
 from dicom_node.log import describe_exception, set_up_logging
 
 
@@ -50,6 +51,11 @@ def test_our_own_messages_are_told_with_their_cause() -> None:
         read_volume()
     text = describe_exception(caught.value)
     assert re.match(r"ValueError: no volume \[test_log.py:\d+ .*\] <- KeyError: 'spacing' \[test_log.py", text)
+
+
+def test_log_that_cannot_be_written_is_a_wrong_option(log: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"/proc/nowhere/node\.log cannot be written"):
+        set_up_logging(file=Path("/proc/nowhere/node.log"))
 
 
 def test_warnings_of_pydicom_do_not_appear(log: Path) -> None:

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -14,10 +15,11 @@ from pydicom.uid import CTImageStorage
 
 from tests.end_to_end.foreign_patient import Visit, write_series
 from tests.end_to_end.node import Node, serving
+from tests.peers import DCMTK_MISSING
 
 pytestmark = [
     pytest.mark.end_to_end,
-    pytest.mark.skipif(shutil.which("storescu") is None, reason="dcmtk (storescu) is not installed"),
+    DCMTK_MISSING,
 ]
 
 T1C = {
@@ -127,12 +129,21 @@ def test_truncated_file_on_disk_is_named(node: Node, tmp_path: Path) -> None:
     assert f"{visit_of(6).study_uid}.4.11" in job["reason"]
 
 
+def notices_about(node: Node, words: str) -> list[dict[str, Any]]:
+    """What `dicom-node jobs` tells that is no job, from the listener's notices."""
+    return [entry for entry in node.jobs() if entry["kind"] == "notice" and words in entry["reason"]]
+
+
 def test_wrong_called_ae_title_is_refused_and_named(node: Node, tmp_path: Path) -> None:
     write_t1c(tmp_path / "series", 7)
     answer = node.send(tmp_path / "series", called="SOMEONEELSE")
     assert answer.returncode != 0
-    assert "SOMEONEELSE" in node.log.read_text()
+    assert "It called 'SOMEONEELSE', but this node is 'METSEG'" in node.log.read_text()
     assert not (node.data / "incoming" / visit_of(7).study_uid).exists()
+    (told,) = notices_about(node, "'SOMEONEELSE'")
+    assert told["count"] == 1
+    assert "'HOSPITALPACS' at 127.0.0.1 was refused once." in told["reason"]
+    assert "'METSEG': correct the called AE title at the sender." in told["reason"]
 
 
 def test_node_takes_the_next_study_after_all_that(node: Node, tmp_path: Path) -> None:
@@ -153,7 +164,11 @@ def test_full_disk_is_told_and_loses_nothing(tmp_path: Path) -> None:
             ballast = disk / "ballast"
             ballast.write_bytes(bytes(shutil.disk_usage(disk).free - 100_000))
             assert node.send(tmp_path / "series").returncode != 0
-            assert "disk" in node.log.read_text()
+            assert "the disk is full" in node.log.read_text()
+            (told,) = notices_about(node, "the disk is full")  # while the disk is full
+            assert "from 'HOSPITALPACS' w" in told["reason"]
+            assert told["count"] >= 1
+            assert "make room" in told["reason"]
             ballast.unlink()
             assert node.send(tmp_path / "series").returncode == 0
             incoming = node.data / "incoming" / visit_of(9).study_uid

@@ -4,7 +4,6 @@ Not covered: whether the network finds real metastases; none are available here.
 """
 
 import json
-import shutil
 import subprocess
 import sysconfig
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from tests.end_to_end.foreign_patient import (
     write_series,
 )
 from tests.end_to_end.node import Node, serving
-from tests.peers import dcmtk
+from tests.peers import DCMTK_MISSING, dcmtk
 
 HEADS = Path(__file__).parents[2] / "../shared/data/heads"
 HEAD = "TCGA_FG_7637_20000922"  # of a centre that the network never trained on; it also has a T1 and a FLAIR
@@ -35,7 +34,7 @@ BRIGHT = 110  # twice white matter
 pytestmark = [
     pytest.mark.end_to_end,
     pytest.mark.skipif(not HEADS.exists(), reason="../shared/data/heads is not there"),
-    pytest.mark.skipif(shutil.which("storescu") is None, reason="dcmtk (storescu) is not installed"),
+    DCMTK_MISSING,
 ]
 
 ROOT = "1.2.826.0.1.3680043.8.498.4711"

@@ -2,14 +2,19 @@
 
 import errno
 import sqlite3
+from pathlib import Path
 
+import numpy as np
 import pytest
+from pydicom.valuerep import DSfloat
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError
 
+import tracking
 from dicom_node.errors import IncompleteFetchError, NodeError, RetriableError, StorageFullError
 from dicom_node.jobs.failure import as_node_error, is_disk_full, restore
 from dicom_node.network.sender import PeerError
+from inference.preprocessing import brain_box
 from inference.weights import WeightsError
 
 
@@ -25,6 +30,53 @@ def test_subclass_elsewhere_stays_retriable() -> None:
 
 def test_sentence_of_the_array_packages_is_kept() -> None:
     assert str(as_node_error(WeightsError("no manifest at x"), "read")) == "no manifest at x"
+
+
+def test_real_refusal_of_the_array_packages_keeps_its_sentence() -> None:
+    with pytest.raises(ValueError, match="brain mask is empty") as caught:
+        brain_box(np.zeros((3, 3, 3), dtype=bool), margin=(1, 1, 1))
+    assert str(as_node_error(caught.value, "segment")) == str(caught.value)
+
+
+def fail_inside(code: str, place: str) -> Exception:
+    """Run code as if it stood in a file of the repository, and return what it raised."""
+    name = str(Path(tracking.__file__).parents[1] / place)
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 - whatever its message
+        exec(compile(code, name, "exec"), {"np": np, "DSfloat": DSfloat})
+    return caught.value
+
+
+@pytest.mark.parametrize("place", ["tracking/timepoint.py", "inference/networks/unet.py"])
+def test_sentence_that_the_array_packages_raise_is_kept(place: str) -> None:
+    code = "try:\n    {}['mask']\nexcept KeyError as error:\n    raise ValueError('Find the brain first.') from error"
+    assert str(as_node_error(fail_inside(code, place), "compare")) == "Find the brain first."
+
+
+QUOTING = "try:\n    DSfloat('Doe^Jane')\nexcept ValueError as error:\n    raise ValueError(f'{error}') from error"
+
+
+@pytest.mark.parametrize(
+    ("code", "place"),
+    [
+        ("float('Doe^Jane')", "tracking/timepoint.py"),
+        ("int('Doe^Jane')", "inference/brain.py"),
+        ("np.zeros(3) + np.zeros(4)", "tracking/timepoint.py"),
+        ("DSfloat('Doe^Jane')", "tracking/timepoint.py"),
+        (QUOTING, "tracking/timepoint.py"),
+        ("raise ValueError('Doe^Jane')", "dicom_node/studies/study.py"),
+        ("raise ValueError('Doe^Jane')", "elsewhere/tracking/timepoint.py"),
+    ],
+)
+def test_what_is_no_sentence_of_the_array_packages_is_withheld(
+    code: str, place: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    error = as_node_error(fail_inside(code, place), "compare")
+    assert str(error).startswith("Step compare failed unexpectedly with ValueError: see the log")
+
+
+def test_text_that_a_dicom_library_quoted_reaches_neither_job_nor_log(caplog: pytest.LogCaptureFixture) -> None:
+    error = as_node_error(fail_inside("DSfloat('Doe^Jane')", "tracking/timepoint.py"), "compare")
+    assert "Doe" not in str(error) + caplog.text
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])

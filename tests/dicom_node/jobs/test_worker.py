@@ -171,6 +171,23 @@ def test_earlier_study_of_a_patient_goes_first_even_if_it_comes_last(node: Node)
 
 
 @pytest.mark.slow
+def test_reason_of_a_waiting_job_is_that_of_now(node: Node) -> None:
+    """It waits for the patient's earlier study, and after that one only for its turn behind another patient's."""
+    node.options = {"DICOM_NODE_LIMITS__CONCURRENT_STUDIES": "1"}
+    node.behave("2.1", segment="sleep:4")
+    node.behave("3.1", segment="sleep:60")
+    node.receive("2.1", instances=range(1), date="20200101", patient="P")
+    node.receive("3.1", instances=range(1), date="20210101", patient="Q")
+    node.receive("2.2", instances=range(1), date="20220101", patient="P")
+    node.start()
+    node.wait_for(lambda: "2.2" in node.jobs() and "earlier study 2.1" in node.jobs()["2.2"].reason)
+    assert node.jobs()["3.1"].reason == "Waits for its turn; limits.concurrent_studies = 1."
+    node.wait_for_state("3.1", "running")
+    node.wait_for(lambda: node.jobs()["2.2"].reason == "Waits for its turn; limits.concurrent_studies = 1.", 5)
+    assert node.jobs()["3.1"].reason == ""
+
+
+@pytest.mark.slow
 def test_second_worker_on_a_data_folder_is_refused(node: Node) -> None:
     node.start()
     node.wait_for((node.data_dir / "jobs" / "engine.sqlite").exists)

@@ -15,11 +15,14 @@ import pydicom
 import pytest
 from pydicom.data import get_testdata_file
 from pydicom.uid import generate_uid
+from pynetdicom import AE, build_context
+from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]  # made at import time
 
 from dicom_node.errors import ConfigurationError
 from dicom_node.network.inbox import list_quarantined
 from dicom_node.network.receiver import Listener, ListenerSettings, start_listener
 from dicom_node.network.sender import PeerError, echo_peer, send_files
+from dicom_node.notices import read_notices
 from tests.dicom_node.network.instances import data_set_bytes, mr_instance, save, series
 from tests.peers import DCMTK_MISSING, REAL_SERIES_MISSING, dcmtk
 
@@ -87,8 +90,45 @@ def test_a_wrong_called_ae_title_is_rejected_and_the_log_names_both(
     with pytest.raises(PeerError, match="Called AE title not recognised"):
         echo_peer("127.0.0.1", listener.port, "METSGE", "MRSCANNER")
     wait_until(lambda: "METSGE" in caplog.text)
-    assert "it called 'METSGE', this node is 'METSEG'" in caplog.text
+    assert "It called 'METSGE', but this node is 'METSEG'" in caplog.text
     assert is_up(listener)
+
+
+def told(incoming: Path) -> list[tuple[str, str, int]]:
+    """What `dicom-node jobs` is told of refusals: who, why, how often."""
+    return [(one.source, one.reason, one.count) for one in read_notices(incoming.parent / "notices")]
+
+
+def test_refused_senders_are_noted_for_people(listen: Listen, incoming: Path) -> None:
+    listener = listen(max_associations=1)
+    for called in ("METSGE", "METSGE", "OTHER"):
+        with pytest.raises(PeerError, match="Called AE title not recognised"):
+            echo_peer("127.0.0.1", listener.port, called, "MRSCANNER")
+    ae = AE(ae_title="FIRST")
+    holding = ae.associate("127.0.0.1", listener.port, [build_context(Verification)], ae_title="METSEG")
+    with pytest.raises(PeerError, match="limit"):
+        echo_peer("127.0.0.1", listener.port, "METSEG", "SECOND")
+    holding.release()
+    wait_until(lambda: len(told(incoming)) == 3)
+    peer, remedy = "'MRSCANNER' at 127.0.0.1", "correct the called AE title at the sender."
+    assert told(incoming) == [
+        (peer, f"It called 'METSGE', but this node is 'METSEG': {remedy}", 2),
+        (peer, f"It called 'OTHER', but this node is 'METSEG': {remedy}", 1),
+        (
+            "'SECOND' at 127.0.0.1",
+            "No more than node.maximum_associations = 1 may be open: let it open fewer at a time, or raise the limit.",
+            1,
+        ),
+    ]
+
+
+def test_sender_that_proposes_nothing_to_take_is_noted(listen: Listen, incoming: Path) -> None:
+    ae = AE(ae_title="WORKLIST")
+    ae.associate("127.0.0.1", listen().port, [build_context("1.2.840.10008.5.1.4.31")], ae_title="METSEG")
+    wait_until(lambda: len(told(incoming)) == 1)
+    ((source, reason, _),) = told(incoming)
+    assert source == "'WORKLIST' at 127.0.0.1"
+    assert "no SOP class and transfer syntax that this node takes" in reason
 
 
 def test_the_same_instance_again_changes_nothing(listen: Listen, incoming: Path, tmp_path: Path) -> None:
@@ -197,7 +237,11 @@ def test_too_little_free_space_is_answered_as_out_of_resources(
     listener = listen(minimum_free_bytes=2**60)
     assert send(files, listener.port) == [0xA700]
     assert list(incoming.glob("*/*.dcm")) == []
-    assert "bytes free" in caplog.text
+    assert "the disk is full" in caplog.text
+    ((source, reason, count),) = told(incoming)
+    assert (source, count) == ("'MRSCANNER'", 1)
+    assert "the disk is full" in reason
+    assert "make room" in reason
 
 
 def test_a_port_in_use_is_named(listen: Listen, tmp_path: Path) -> None:

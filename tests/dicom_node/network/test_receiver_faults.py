@@ -119,7 +119,7 @@ def test_a_full_disk_is_answered_as_out_of_resources_until_there_is_room_again(i
         assert send(files[stored : stored + 3], listener.port) == [0, 0, 0]
     finally:
         listener.stop()
-    assert "bytes free" in listener.log.read_text()
+    assert "the disk is full" in listener.log.read_text()
 
 
 def half_an_instance(port: int) -> socket.socket:

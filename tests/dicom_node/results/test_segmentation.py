@@ -19,7 +19,7 @@ from pydicom.tag import Tag
 
 from dicom_node.errors import DeliveryError, InvalidGeometryError
 from dicom_node.results.codes import MANUFACTURER
-from dicom_node.results.segmentation import build_segmentation, lesion_colour_rgb, segment_numbers
+from dicom_node.results.segmentation import build_segmentation, segment_numbers
 from tests.dicom_node.results.phantoms import (
     AXIAL,
     IDENTITY,
@@ -34,6 +34,7 @@ from tests.dicom_node.results.phantoms import (
     tracking_uid,
     with_balls,
 )
+from tracking.colour import lesion_colour_rgb
 from tracking.comparison import Comparison
 from tracking.matching import TrackState
 from tracking.measurement import measure_lesions
