@@ -121,7 +121,7 @@ def _read(stem: Path, kind: str) -> Volume:
 
 
 def _centres_mm(volume: Volume) -> FloatArray:
-    indices = np.stack(np.indices(volume.spatial_shape), axis=-1)
+    indices = np.moveaxis(np.indices(volume.spatial_shape), 0, -1)
     return np.asarray(indices @ volume.affine[:3, :3].T + volume.affine[:3, 3])
 
 
@@ -204,7 +204,7 @@ def measure(stem: Path, change: Change, engine: str, *, seed: int) -> Result:
     """Register one scene and compare with the truth."""
     scene = make_scene(stem, change, seed=seed)
     wall, cpu = time.perf_counter(), _cpu_s()
-    found = register(scene.current, scene.prior, engine=engine, threads=2)
+    found = register(scene.current, scene.prior, engine=engine, threads=1)
     wall, cpu = time.perf_counter() - wall, _cpu_s() - cpu
     near, far = (_errors_mm(found, scene, points) for points in (scene.near_mm, scene.far_mm))
     return Result(

@@ -1,27 +1,37 @@
-"""Which sites belong together: one-to-one pairs by least total cost, then merges and splits from what is left over."""
+"""Which sites belong together: one-to-one pairs by most evidence, then merges and splits from what is left over.
 
-from collections.abc import Mapping, Sequence
+The evidence for a pair is the logarithm of a likelihood ratio: that one lesion shows this shift and this growth,
+against that the prior one went and another came by chance. So the gate widens with the error of registration by
+itself, and confidence follows from the rivals' evidence. Nothing here knows which study is the earlier one: with the
+two exchanged, the same sites are linked.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
+from scipy.special import expit
 
-from tracking.sites import Site, gap_mm, overlap, part_within
+from tracking.sites import VOXEL_MM, Pair, Site, near_pairs, part_within
+from tracking.track import LinkKind
 
 
 @dataclass(frozen=True, kw_only=True)
 class MatchSettings:
-    """Limits of matching.
+    """What matching takes for granted.
 
     Attributes
     ----------
-    smallest_gate_mm, largest_gate_mm
-        Two sites may belong together if the gap between them is at most 1.5 σ, kept within these limits.
-    unmatched_cost
-        A pair that costs more is no pair.
-    overlap_weight, size_weight
-        Weights of missing overlap and of the radius ratio beside the centre distance.
+    smallest_gate_mm, gate_sigmas
+        Two sites may belong together if the gap between them is at most the smallest gate and so many σ more.
+    resolving
+        Chance that a lesion of one study is not found in the other.
+    appearing_per_mm3
+        Chance that a lesion not seen before lies in a certain cubic millimetre near another.
+    growth_spread
+        Standard deviation of the logarithm of the volume ratio of one lesion in two studies.
     part_of_group
         Part of a left-over lesion that must lie in the other for a merge or split.
     volume_of_group
@@ -29,24 +39,16 @@ class MatchSettings:
     """
 
     smallest_gate_mm: float = 1.5
-    largest_gate_mm: float = 4.0
-    unmatched_cost: float = 1.6
-    overlap_weight: float = 0.5
-    size_weight: float = 0.15
+    gate_sigmas: float = 1.5
+    resolving: float = 0.15
+    appearing_per_mm3: float = 1e-5
+    growth_spread: float = 1.2
     part_of_group: float = 0.5
-    volume_of_group: float = 0.8
+    volume_of_group: float = 0.6
 
     def gate_mm(self, sigma_mm: float) -> float:
         """Largest gap between two sites that may be one lesion."""
-        return float(np.clip(1.5 * sigma_mm, self.smallest_gate_mm, self.largest_gate_mm))
-
-
-class LinkKind(StrEnum):
-    """Why two sites belong together."""
-
-    PAIR = "pair"
-    MERGE = "merge"
-    SPLIT = "split"
+        return self.smallest_gate_mm + self.gate_sigmas * sigma_mm
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,26 +57,32 @@ class Link:
 
     Attributes
     ----------
-    cost
-        0 for the same place and size.
-    ambiguous
-        Another partner would have cost nearly as little.
+    confidence
+        0 to 1: for a pair the chance against its strongest rival, for a part how much of it lies in the whole.
+    rivalled
+        Another partner would have fitted nearly as well.
     """
 
     prior: int
     current: int
     kind: LinkKind
-    cost: float
-    ambiguous: bool = False
+    confidence: float
+    rivalled: bool = False
 
 
-Costs = Mapping[tuple[int, int], float]
+Evidence = Mapping[Pair, float]
 
-AMBIGUOUS_MARGIN = 0.3
+RIVAL_MARGIN = 1.5  # odds of 4.5
+CENTRE_NOISE_MM = 0.4  # of a centroid, by voxels and outlines
+CENTRE_NOISE_OF_RADIUS = 0.1
+CENTRE_NOISE_OF_GROWTH = 0.35  # of the difference of radii: a lesion grows and shrinks to one side
+FURTHER_PART = 1.5  # a whole with a partner is surely the lesion, so further parts are sought so much farther off
+SHIFT_WITHIN = 0.5  # chance that a lesion's new centre may be anywhere within its body
+USUAL_LOG_MM3, SPREAD_LOG_MM3 = np.log(60.0), 1.6  # volumes of metastases at first sight
 
 
 def link_sites(
-    priors: Sequence[Site], currents: Sequence[Site], sigma_mm: float, settings: MatchSettings
+    priors: Sequence[Site], currents: Sequence[Site], settings: MatchSettings | None = None
 ) -> tuple[Link, ...]:
     """Decide which prior and current sites belong together.
 
@@ -82,100 +90,155 @@ def link_sites(
     ----------
     priors, currents
         Sites in the current study's space.
-    sigma_mm
-        One standard deviation of the registration error.
 
     Returns
     -------
     tuple of Link
-        Pairs first, at most one for each site; then merges (left-over priors) and splits (left-over currents).
+        Pairs, at most one for each site; then the parts of merges and splits.
     """
-    costs = _costs(priors, currents, sigma_mm, settings)
-    pairs = _pairs(costs, settings)
-    transposed = {(current, prior): cost for (prior, current), cost in costs.items()}
-    merges = _join(priors, currents, {link.current: link.prior for link in pairs}, costs, (sigma_mm, settings))
-    splits = _join(currents, priors, {link.prior: link.current for link in pairs}, transposed, (sigma_mm, settings))
-    return (
-        *pairs,
-        *(Link(prior=p, current=c, kind=LinkKind.MERGE, cost=costs[p, c]) for p, c in merges),
-        *(Link(prior=p, current=c, kind=LinkKind.SPLIT, cost=costs[p, c]) for c, p in splits),
-    )
+    settings = settings or MatchSettings()
+    pairs = pair_sites(priors, currents, settings)
+    return (*pairs, *_Groups(priors, currents, settings).join(pairs))
 
 
-def _costs(
-    priors: Sequence[Site], currents: Sequence[Site], sigma_mm: float, settings: MatchSettings
-) -> dict[tuple[int, int], float]:
-    """Cost of each pair of sites that are near enough to be one lesion."""
-    gate_mm = settings.gate_mm(sigma_mm)
-    return {
-        (p, c): _cost(prior, current, sigma_mm, settings)
-        for p, prior in enumerate(priors)
-        for c, current in enumerate(currents)
-        if gap_mm(prior, current, gate_mm) <= gate_mm
-    }
-
-
-def _cost(prior: Site, current: Site, sigma_mm: float, settings: MatchSettings) -> float:
-    distance_mm = float(np.linalg.norm(prior.centroid_mm - current.centroid_mm))
-    radii_mm = prior.radius_mm, current.radius_mm
-    return (
-        distance_mm / (max(radii_mm) + sigma_mm)
-        + settings.overlap_weight * (1 - overlap(prior, current))
-        + settings.size_weight * abs(float(np.log(radii_mm[0] / radii_mm[1])))
-    )
-
-
-def _pairs(costs: Costs, settings: MatchSettings) -> tuple[Link, ...]:
-    """Pair sites one to one by least total cost; staying alone costs ``unmatched_cost`` (a dummy partner)."""
-    if not costs:
+def pair_sites(priors: Sequence[Site], currents: Sequence[Site], settings: MatchSettings) -> tuple[Link, ...]:
+    """Pair sites one to one so that the sum of the evidence is greatest; what has none stays alone."""
+    evidence = _all_evidence(priors, currents, settings)
+    if not evidence:
         return ()
-    priors, currents = (sorted(set(places)) for places in zip(*costs, strict=True))
-    impossible = 1e6
-    table = np.full((len(priors), len(currents) + len(priors)), impossible)
-    for (p, c), cost in costs.items():
-        table[priors.index(p), currents.index(c)] = cost
-    table[:, len(currents) :][np.diag_indices(len(priors))] = settings.unmatched_cost
-    chosen = zip(*linear_sum_assignment(table), strict=True)
-    pairs = [(priors[row], currents[column]) for row, column in chosen if column < len(currents)]
-    return tuple(
-        Link(prior=p, current=c, kind=LinkKind.PAIR, cost=costs[p, c], ambiguous=_ambiguous(costs, p, c))
-        for p, c in pairs
+    table = np.zeros((len(priors), len(currents)))
+    for pair, value in evidence.items():
+        table[pair] = value
+    chosen = [(int(p), int(c)) for p, c in zip(*linear_sum_assignment(-table), strict=True)]
+    return tuple(_pair_link(evidence, pair) for pair in chosen if pair in evidence)
+
+
+def centre_noise_mm(first: Site, second: Site) -> float:
+    """Return the standard deviation per axis of the distance of two sights of one lesion, registration apart."""
+    radii_mm = first.radius_mm, second.radius_mm
+    growth_mm = CENTRE_NOISE_OF_GROWTH * abs(radii_mm[0] - radii_mm[1])
+    return float(np.hypot(CENTRE_NOISE_MM + CENTRE_NOISE_OF_RADIUS * max(radii_mm), growth_mm))
+
+
+def _all_evidence(priors: Sequence[Site], currents: Sequence[Site], settings: MatchSettings) -> dict[Pair, float]:
+    """Evidence of each pair of sites that are near enough to be one lesion, where it speaks for the pair."""
+    found = {}
+    for p, c in near_pairs(priors, currents, _widest_gate_mm(priors, currents, settings)):
+        prior, current = priors[p], currents[c]
+        gate_mm = settings.gate_mm(_sigma_mm(prior, current))
+        small, large = sorted((prior, current), key=lambda site: len(site.cloud.points))
+        distances_mm = large.distances_mm(small.points, limit_mm=gate_mm + VOXEL_MM)
+        if distances_mm.min() <= gate_mm + VOXEL_MM:
+            value = _evidence(prior, current, float((distances_mm <= VOXEL_MM).mean()), settings)
+            if value > 0:
+                found[p, c] = value
+    return found
+
+
+def _widest_gate_mm(priors: Sequence[Site], currents: Sequence[Site], settings: MatchSettings) -> float:
+    return settings.gate_mm(max((site.sigma_mm for site in (*priors, *currents)), default=0.0))
+
+
+def _sigma_mm(first: Site, second: Site) -> float:
+    return float(np.hypot(first.sigma_mm, second.sigma_mm))
+
+
+def _evidence(prior: Site, current: Site, within: float, settings: MatchSettings) -> float:
+    """Logarithm of the likelihood ratio of "one lesion" and "one went, another came".
+
+    Parameters
+    ----------
+    within
+        Part of the smaller site that lies within the larger.
+    """
+    logs = np.log([prior.volume_mm3, current.volume_mm3])
+    one = _log_place(prior, current, within) + _log_normal(logs[1] - logs[0], settings.growth_spread)
+    any_size = np.mean([_log_normal(log - USUAL_LOG_MM3, SPREAD_LOG_MM3) for log in logs])
+    two = np.log(settings.appearing_per_mm3) + any_size
+    return float(one - two + np.log((1 - settings.resolving) / settings.resolving))
+
+
+def _log_place(prior: Site, current: Site, within: float) -> float:
+    """Logarithm of the density, per mm³, of finding one lesion's centre here: near its old one, or within its body."""
+    variance_mm2 = _sigma_mm(prior, current) ** 2 / 3 + centre_noise_mm(prior, current) ** 2
+    squared_mm2 = float(((prior.centroid_mm - current.centroid_mm) ** 2).sum())
+    near = -squared_mm2 / (2 * variance_mm2) - 1.5 * np.log(2 * np.pi * variance_mm2)
+    larger_mm3 = max(prior.volume_mm3, current.volume_mm3)
+    body = np.log(SHIFT_WITHIN * within / larger_mm3) if within else -np.inf
+    return float(np.logaddexp(near, body))
+
+
+def _log_normal(deviation: float, spread: float) -> float:
+    return float(-0.5 * (deviation / spread) ** 2 - np.log(spread * np.sqrt(2 * np.pi)))
+
+
+def _pair_link(evidence: Evidence, pair: Pair) -> Link:
+    """Judge a pair by its strongest rival: another partner of either site, or none."""
+    rivals = [value for other, value in evidence.items() if (other[0] == pair[0]) != (other[1] == pair[1])]
+    strongest = max(rivals, default=0.0)
+    return Link(
+        prior=pair[0],
+        current=pair[1],
+        kind=LinkKind.PAIR,
+        confidence=float(expit(evidence[pair] - strongest)),
+        rivalled=strongest > max(evidence[pair] - RIVAL_MARGIN, 0.0),
     )
 
 
-def _ambiguous(costs: Costs, prior: int, current: int) -> bool:
-    rivals = [cost for (p, c), cost in costs.items() if (p == prior) != (c == current)]
-    return any(cost <= costs[prior, current] + AMBIGUOUS_MARGIN for cost in rivals)
+class _Groups:
+    """Sites of both studies that are being joined; a site is (0, place) among the priors, (1, place) today."""
 
+    def __init__(self, priors: Sequence[Site], currents: Sequence[Site], settings: MatchSettings) -> None:
+        self.sites = priors, currents
+        self.settings = settings
+        self.partners: dict[tuple[int, int], list[int]] = defaultdict(list)
 
-def _join(
-    parts: Sequence[Site],
-    wholes: Sequence[Site],
-    partners: Mapping[int, int],
-    costs: Costs,
-    limits: tuple[float, MatchSettings],
-) -> list[tuple[int, int]]:
-    """Add left-over parts, the largest first, to wholes that have a partner; (part, whole) of each that fits."""
-    groups = {whole: [part] for whole, part in partners.items()}
-    left_over = {part for part, _ in costs} - set(partners.values())
-    joined = []
-    for part in sorted(left_over, key=lambda place: -_volume_mm3(parts[place])):
-        nearest_first = sorted((cost, whole) for (p, whole), cost in costs.items() if p == part and whole in groups)
-        for _, whole in nearest_first:
-            together = [parts[place] for place in (*groups[whole], part)]
-            if _fits(together, wholes[whole], *limits):
-                groups[whole].append(part)
-                joined.append((part, whole))
-                break
-    return joined
+    def join(self, pairs: Iterable[Link]) -> list[Link]:
+        """Add each site without a partner, the largest first, to the larger one of the other study that holds it."""
+        for link in pairs:
+            self._link(link.prior, link.current)
+        priors, currents = self.sites
+        wholes: dict[tuple[int, int], list[int]] = defaultdict(list)
+        for p, c in near_pairs(priors, currents, _widest_gate_mm(priors, currents, self.settings)):
+            if priors[p].volume_mm3 <= currents[c].volume_mm3:
+                wholes[0, p].append(c)
+            else:
+                wholes[1, c].append(p)
+        left_over = [part for part in wholes if not self.partners[part]]
+        left_over.sort(key=lambda part: -self.sites[part[0]][part[1]].volume_mm3)
+        return [link for part in left_over for link in self._added(part, wholes[part])]
 
+    def _link(self, prior: int, current: int) -> None:
+        self.partners[0, prior].append(current)
+        self.partners[1, current].append(prior)
 
-def _fits(parts: Sequence[Site], whole: Site, sigma_mm: float, settings: MatchSettings) -> bool:
-    """Whether the last of the parts lies in the whole, and the whole is large enough to hold them all."""
-    tolerance_mm = min(sigma_mm, 0.6 * parts[-1].radius_mm + 0.5)
-    large_enough = _volume_mm3(whole) >= settings.volume_of_group * sum(map(_volume_mm3, parts))
-    return large_enough and part_within(parts[-1], whole, tolerance_mm) >= settings.part_of_group
+    def _added(self, part: tuple[int, int], wholes: Sequence[int]) -> list[Link]:
+        study, place = part
+        inside = {whole: self._inside(part, whole) for whole in wholes}
+        whole = max(inside, key=lambda one: inside[one])
+        if inside[whole] < self.settings.part_of_group:
+            return []
+        alone = not self.partners[1 - study, whole]
+        kind = LinkKind.PAIR if alone else (LinkKind.MERGE, LinkKind.SPLIT)[study]
+        prior, current = (place, whole) if study == 0 else (whole, place)
+        self._link(prior, current)
+        return [Link(prior=prior, current=current, kind=kind, confidence=inside[whole])]
 
+    def _inside(self, part: tuple[int, int], whole: int) -> float:
+        """How much of a part lies in the whole; 0 if that is too small to hold all its parts.
 
-def _volume_mm3(site: Site) -> float:
-    return site.lesion.total_volume_mm3
+        All parts together are laid on the whole first, as far as the error of registration allows.
+        """
+        study, place = part
+        parts, outer = self.sites[study], self.sites[1 - study][whole]
+        others = self.partners[1 - study, whole]
+        together = [parts[one] for one in (*others, place)]
+        volume_mm3 = sum(site.volume_mm3 for site in together)
+        if outer.volume_mm3 < self.settings.volume_of_group * volume_mm3:
+            return 0.0
+        reach = FURTHER_PART if others else 1.0
+        sigma_mm = reach * _sigma_mm(parts[place], outer)
+        shift_mm = outer.centroid_mm - sum(site.volume_mm3 * site.centroid_mm for site in together) / volume_mm3
+        shift_mm *= min(1.0, sigma_mm / max(float(np.linalg.norm(shift_mm)), 1e-9))
+        tolerance_mm = min(sigma_mm, reach * 0.6 * parts[place].radius_mm) + 0.5
+        return part_within(parts[place], outer, tolerance_mm, shift_mm=shift_mm)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from tracking.lesion import Lesion
+from tracking.lesion import Lesion, Point
 
 
 class TrackState(StrEnum):
@@ -17,6 +17,58 @@ class TrackState(StrEnum):
     SPLIT = "split"
     BASELINE = "baseline"  # there is no prior to compare with, or it does not show this place
     NOT_ASSESSED = "not assessed"  # the current study does not show this place, so nothing can be said
+
+
+class LinkKind(StrEnum):
+    """Why a prior and a current lesion belong together."""
+
+    PAIR = "pair"
+    MERGE = "merge"
+    SPLIT = "split"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LesionLink:
+    """A lesion of the prior study and one of the current study that are the same.
+
+    Attributes
+    ----------
+    prior, current
+        Numbers of the lesions in their studies.
+    kind
+        The pair, or a further part of a merge or split.
+    confidence
+        0 to 1.
+    """
+
+    prior: int
+    current: int
+    kind: LinkKind
+    confidence: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identity:
+    """The pair of names that DICOM SEG and SR carry (0062,0021 and 0062,0020)."""
+
+    tracking_uid: str
+    tracking_id: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmptySite:
+    """Where a lesion was that is not found today.
+
+    Attributes
+    ----------
+    site_mm
+        In the current study's space, LPS mm.
+    volume_mm3
+        When it was last seen; None if that is not known.
+    """
+
+    site_mm: Point
+    volume_mm3: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +89,12 @@ class LesionTrack:
         0 to 1; how sure the match is.
     remarks
         Sentences for the radiologist about doubt, for example "verify: prior is 6 mm away".
+    links
+        Which of the prior lesions is which of the current ones.
+    absorbed
+        Identities that have merged into this one now, and have no track of their own any more.
+    empty_sites
+        Where lesions of this identity were that are not found today; kept, so that they are known if they return.
     """
 
     tracking_uid: str
@@ -46,6 +104,9 @@ class LesionTrack:
     current: tuple[Lesion, ...]
     confidence: float
     remarks: tuple[str, ...] = ()
+    links: tuple[LesionLink, ...] = ()
+    absorbed: tuple[Identity, ...] = ()
+    empty_sites: tuple[EmptySite, ...] = ()
 
     @property
     def prior_volume_mm3(self) -> float:
@@ -67,7 +128,7 @@ class LesionTrack:
 
 @dataclass(frozen=True, kw_only=True)
 class KnownLesion:
-    """What earlier results say of one lesion identity: read back from the prior's SEG and SR.
+    """What earlier results say of one lesion identity: read back from the prior's SEG and SR, or from its track.
 
     The parts of a lesion that had split are several of these with one identity.
 
@@ -79,9 +140,31 @@ class KnownLesion:
         The lesion in the prior study; None when it was already resolved there.
     last_centroid_mm
         Its last known site in the prior study's space, LPS mm (the site of a resolved lesion).
+    last_volume_mm3
+        Its volume when it was last seen; None if that is not known.
     """
 
     tracking_uid: str
     tracking_id: str
     lesion: Lesion | None
-    last_centroid_mm: tuple[float, float, float]
+    last_centroid_mm: Point
+    last_volume_mm3: float | None = None
+
+    @property
+    def identity(self) -> Identity:
+        """Its pair of names."""
+        return Identity(tracking_uid=self.tracking_uid, tracking_id=self.tracking_id)
+
+
+def known_after(track: LesionTrack) -> tuple[KnownLesion, ...]:
+    """Return what the next study is to be compared with: every part that is there, and every empty site."""
+    name = {"tracking_uid": track.tracking_uid, "tracking_id": track.tracking_id}
+    present = tuple(
+        KnownLesion(**name, lesion=lesion, last_centroid_mm=lesion.centroid_mm, last_volume_mm3=lesion.total_volume_mm3)
+        for lesion in track.current
+    )
+    absent = tuple(
+        KnownLesion(**name, lesion=None, last_centroid_mm=empty.site_mm, last_volume_mm3=empty.volume_mm3)
+        for empty in track.empty_sites
+    )
+    return (*present, *absent)

@@ -42,9 +42,15 @@ def voxel_centres_mm(volume: Volume) -> FloatArray:
 def with_balls(volume: Volume, balls: Sequence[tuple[Sequence[float], float]]) -> Volume:
     """Number balls (centre LPS mm, radius mm) from 1; later balls cover earlier ones."""
     labels = volume.array.copy()
-    points = voxel_centres_mm(volume)
     for number, (centre, radius) in enumerate(balls, start=1):
-        labels[np.linalg.norm(points - np.asarray(centre), axis=-1) < radius] = number
+        middle = volume.inverse_affine[:3, :3] @ np.asarray(centre, float) + volume.inverse_affine[:3, 3]
+        reach = radius / np.asarray(volume.spacing)
+        first = np.clip(np.floor(middle - reach), 0, volume.spatial_shape).astype(int)
+        last = np.clip(np.ceil(middle + reach) + 1, 0, volume.spatial_shape).astype(int)
+        indices = np.stack(np.meshgrid(*map(np.arange, first, last), indexing="ij"), axis=-1)
+        points = indices @ volume.affine[:3, :3].T + volume.affine[:3, 3]
+        box = tuple(slice(low, high) for low, high in zip(first, last, strict=True))
+        labels[box][np.linalg.norm(points - np.asarray(centre), axis=-1) < radius] = number
     return volume.with_array(labels)
 
 

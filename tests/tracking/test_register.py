@@ -75,6 +75,16 @@ def test_sigma_tells_the_true_error(deformed: tuple[Timepoint, Timepoint, PointM
     assert np.percentile(errors_mm(result, fixed, truth), 68) < result.sigma_mm < 1.5
 
 
+def test_sigma_is_larger_where_the_registration_is_worse() -> None:
+    fixed, moving, truth = pair(BULGE)
+    result = register(fixed, moving, engine=RigidOnly(), threads=2)
+    points = brain_points(fixed)
+    error, told = errors_mm(result, fixed, truth), result.sigma_at(points)
+    worst = error > np.percentile(error, 90)
+    assert told[worst].mean() > 1.15 * told[~worst].mean()
+    assert np.corrcoef(told, error)[0, 1] > 0.6
+
+
 def test_points_go_there_and_back(deformed: tuple[Timepoint, Timepoint, PointMap, Registration]) -> None:
     fixed, _, truth, result = deformed
     points = brain_points(fixed)
@@ -123,6 +133,13 @@ class BrokenDeformable(GreedyEngine):
         empty = sitk.Image(1, 1, 1, sitk.sitkFloat32)
         broken = ImagePair(fixed=empty, moving=empty, fixed_mask=empty, moving_mask=sitk.Image(2, 2, sitk.sitkUInt8))
         return super().deformable(broken, threads=threads)
+
+
+class RigidOnly(GreedyEngine):
+    """An engine that cannot deform."""
+
+    def deformable(self, pair: ImagePair, *, threads: int) -> DisplacementField:  # noqa: ARG002  as the protocol has it
+        raise RegistrationError("it cannot deform")
 
 
 class WildDeformable(GreedyEngine):

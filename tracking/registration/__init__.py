@@ -2,5 +2,6 @@
 
 from tracking.registration.result import Registration, RegistrationKind
 from tracking.registration.steps import register
+from tracking.registration.within_study import SequenceAlignment, align_sequence
 
-__all__ = ["Registration", "RegistrationKind", "register"]
+__all__ = ["Registration", "RegistrationKind", "SequenceAlignment", "align_sequence", "register"]

@@ -50,9 +50,7 @@ class GreedyEngine:
         RegistrationError
             If greedy fails, for example because the images do not overlap.
         """
-        options = f"-a -dof 6 -ia-identity -m WNCC 3x3x3 -n {self.rigid_iterations} -o result"
-        matrix = np.asarray(_execute(options, pair, threads), float)
-        return np.asarray(RAS_TO_LPS @ matrix @ RAS_TO_LPS)
+        return rigid_matrix(pair, measure="WNCC 3x3x3", iterations=self.rigid_iterations, threads=threads)
 
     def deformable(self, pair: ImagePair, *, threads: int) -> DisplacementField:
         """Return the displacement on the grid of the fixed image.
@@ -64,6 +62,19 @@ class GreedyEngine:
         """
         options = f"-m WNCC 2x2x2 -n {self.deformable_iterations} -s {self.smoothing} -wp 0 -o result"  # unrounded
         return DisplacementField.from_sitk(_execute(options, pair, threads))
+
+
+def rigid_matrix(pair: ImagePair, *, measure: str, iterations: str, threads: int) -> NDArray[np.float64]:
+    """Run greedy's rigid registration with a measure of its own (``"WNCC 3x3x3"``, ``"NMI"`` …).
+
+    Raises
+    ------
+    RegistrationError
+        If greedy fails, for example because the images do not overlap.
+    """
+    options = f"-a -dof 6 -ia-identity -m {measure} -n {iterations} -o result"
+    matrix = np.asarray(_execute(options, pair, threads), float)
+    return np.asarray(RAS_TO_LPS @ matrix @ RAS_TO_LPS)
 
 
 def _execute(options: str, pair: ImagePair, threads: int) -> Any:

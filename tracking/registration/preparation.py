@@ -47,10 +47,10 @@ def prepare(timepoint: Timepoint, spacing_mm: float) -> Head:
         raise ValueError(f"Study {timepoint.study_uid} has no brain mask; find the brain before registration.")
     if not np.isfinite(image.array).all():
         raise ValueError(f"The T1c of study {timepoint.study_uid} has values that are not finite.")
-    box = _crop(image, brain)
+    box = crop_to_brain(image, brain)
     grid = isotropic_grid(box, spacing_mm)
     return Head(
-        image=resample_like(_anti_aliased(box, spacing_mm), grid),
+        image=resample_like(anti_aliased(box, spacing_mm), grid),
         brain=_sample_mask(brain, grid),
         lesions=_sample_lesions(timepoint.lesions, grid),
     )
@@ -60,7 +60,7 @@ def coarser(head: Head, spacing_mm: float) -> Head:
     """Sample a head again on larger cubic voxels."""
     grid = isotropic_grid(head.image, spacing_mm)
     return Head(
-        image=resample_like(_anti_aliased(head.image, spacing_mm), grid),
+        image=resample_like(anti_aliased(head.image, spacing_mm), grid),
         brain=_sample_mask(head.brain, grid),
         lesions=resample_like(head.lesions, grid, interpolation="nearest"),
     )
@@ -101,7 +101,7 @@ def centre_of_mass_mm(brain: Volume) -> NDArray[np.float64]:
     return np.asarray(brain.affine[:3, :3] @ centre + brain.affine[:3, 3])
 
 
-def _crop(image: Volume, brain: Volume) -> Volume:
+def crop_to_brain(image: Volume, brain: Volume) -> Volume:
     """Cut the image to the brain's box and a margin, as far as the image goes."""
     inside = np.argwhere(brain.array)
     margin = np.ceil(BOX_MARGIN_MM / np.asarray(image.spacing)).astype(int)
@@ -111,7 +111,7 @@ def _crop(image: Volume, brain: Volume) -> Volume:
     return image[planes, rows, columns]  # type: ignore[index]  # highdicom annotates a tuple of one index
 
 
-def _anti_aliased(image: Volume, spacing_mm: float) -> Volume:
+def anti_aliased(image: Volume, spacing_mm: float) -> Volume:
     """Smooth the axes that are sampled more finely than ``spacing_mm``, so that detail does not fold into noise."""
     missing_mm = np.sqrt(np.maximum(spacing_mm**2 - np.square(image.spacing), 0)) / 2
     smoothed = to_sitk(image)

@@ -54,7 +54,7 @@ def assess(fixed: Head, moving: Head, transform: Transform) -> Quality:
     centre_mm = centre_of_mass_mm(fixed.brain)
     return Quality(
         correlation=_correlation(fixed.image.array[inside], warped[inside]),
-        mutual_information=_mutual_information(fixed.image.array[inside], warped[inside]),
+        mutual_information=mutual_information(fixed.image.array[inside], warped[inside]),
         brain_dice=_dice(fixed.brain.array & covered, moved_brain),
         coverage=float((fixed.brain.array & covered).sum() / fixed.brain.array.sum()),
         rotation_deg=float(np.rad2deg(Rotation.from_matrix(transform.matrix[:3, :3]).magnitude())),
@@ -79,7 +79,8 @@ def _correlation(first: NDArray[np.float32], second: NDArray[np.float32]) -> flo
     return float(np.corrcoef(first, second)[0, 1])
 
 
-def _mutual_information(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
+def mutual_information(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
+    """Return the normalised mutual information of two samples of equal length, 1 to 2."""
     if first.size < 2:
         return 1.0
     levels = [np.clip(values, *np.percentile(values, (0.5, 99.5))) for values in (first, second)]

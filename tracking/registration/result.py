@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tracking.registration.quality import Quality
 from tracking.registration.transform import Transform
+from tracking.registration.uncertainty import Residuals
 
 
 class RegistrationKind(StrEnum):
@@ -37,7 +38,10 @@ class Registration:
     before, after
         Agreement of the two brains without and with registration.
     sigma_mm
-        One standard deviation of the position of a carried-over point, measured on the images (see `uncertainty`).
+        One standard deviation of the position of a carried-over point, over the whole brain: what the images show to be
+        off, and how finely the voxels of both studies place a point.
+    residuals
+        What blocks of the brain are still off, measured on the images (see `uncertainty`); None where it was not.
     remarks
         Sentences for the radiologist: what failed, and what was used instead.
     """
@@ -50,7 +54,16 @@ class Registration:
     before: Quality
     after: Quality
     sigma_mm: float
+    residuals: Residuals | None = None
     remarks: tuple[str, ...] = ()
+
+    def sigma_at(self, points_mm: ArrayLike) -> NDArray[np.float64]:
+        """Return one standard deviation of the position of points (n, 3) of the fixed (current) study, mm, (n,)."""
+        points = np.asarray(points_mm, float).reshape(-1, 3)
+        if self.residuals is None:
+            return np.full(len(points), self.sigma_mm)
+        elsewhere = self.sigma_mm**2 - self.residuals.overall_mm**2
+        return np.asarray(np.sqrt(self.residuals.at(points) ** 2 + max(elsewhere, 0.0)))
 
     def warp(self, moving: Volume, fixed: Volume, *, interpolation: str = "linear", fill: float = 0.0) -> Volume:
         """Sample a volume of the moving study on a grid of the fixed study; see `Transform.warp`."""

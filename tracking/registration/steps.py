@@ -11,7 +11,7 @@ from tracking.registration.preparation import Head, centre_of_mass_mm, coarser, 
 from tracking.registration.quality import Quality, assess
 from tracking.registration.result import Registration, RegistrationKind
 from tracking.registration.transform import Transform
-from tracking.registration.uncertainty import UNMEASURED_SIGMA_MM, residual_mm
+from tracking.registration.uncertainty import UNMEASURED_SIGMA_MM, Residuals, measure_residuals
 from tracking.timepoint import MRSequence, Timepoint
 
 SPACING_MM = 2.0  # 1 mm gains 0.05 mm for 3.5 times the work
@@ -28,6 +28,8 @@ JACOBIAN_LIMITS = (0.3, 3.0)
 SIGMA_FLOOR_MM = 0.4
 
 
+_UNMEASURED = Residuals(centres_mm=np.empty((0, 3)), lengths_mm=np.empty(0), overall_mm=UNMEASURED_SIGMA_MM)
+
 Heads = tuple[Head, Head]  # fixed, moving
 
 
@@ -38,7 +40,12 @@ class _Step:
     kind: RegistrationKind
     transform: Transform
     quality: Quality
-    residual_mm: float
+    residuals: Residuals
+
+    @property
+    def residual_mm(self) -> float:
+        """What is off, over the whole brain."""
+        return self.residuals.overall_mm
 
 
 def register(fixed: Timepoint, moving: Timepoint, *, engine: str | Engine = "greedy", threads: int = 1) -> Registration:
@@ -75,6 +82,7 @@ def register(fixed: Timepoint, moving: Timepoint, *, engine: str | Engine = "gre
         before=before,
         after=best.quality,
         sigma_mm=_sigma_mm(best, fixed.images[MRSequence.T1C], moving.images[MRSequence.T1C]),
+        residuals=best.residuals,
         remarks=tuple(remarks),
     )
 
@@ -108,7 +116,7 @@ def _best_step(engine: Engine, heads: Heads, *, threads: int, same_frame: bool) 
     if complaint := _rigid_complaint(rigid):
         remarks.append(f"Registration of the prior study failed ({complaint}): verify every match with the prior.")
         start = _start_step(heads, same_frame=same_frame)
-        return replace(start, kind=RegistrationKind.NONE, residual_mm=UNMEASURED_SIGMA_MM), remarks
+        return replace(start, kind=RegistrationKind.NONE, residuals=_UNMEASURED), remarks
     return _deformable_step(engine, heads, rigid, threads, remarks) or rigid, remarks
 
 
@@ -154,7 +162,10 @@ def _deformable_step(engine: Engine, heads: Heads, rigid: _Step, threads: int, r
 
 def _step(heads: Heads, transform: Transform, kind: RegistrationKind) -> _Step:
     return _Step(
-        kind=kind, transform=transform, quality=assess(*heads, transform), residual_mm=residual_mm(*heads, transform)
+        kind=kind,
+        transform=transform,
+        quality=assess(*heads, transform),
+        residuals=measure_residuals(*heads, transform),
     )
 
 

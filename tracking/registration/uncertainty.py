@@ -16,6 +16,7 @@ MINIMUM_BRAIN_PART = 0.7
 MINIMUM_BLOCKS = 8
 MINIMUM_CORRELATION = 0.5
 UNMEASURED_SIGMA_MM = 10.0
+REACH_MM = 12.0  # blocks further away than this say little of a point
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -27,27 +28,55 @@ class _Blocks:
     search: int
 
 
-def residual_mm(fixed: Head, moving: Head, transform: Transform) -> float:
-    """Median-based spread of what blocks of the brain are still off after registration.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Residuals:
+    """What blocks of the brain are still off after registration.
+
+    Attributes
+    ----------
+    centres_mm
+        Middles of the blocks that could be compared, (n, 3), LPS mm in the fixed study.
+    lengths_mm
+        How far each is off, (n,).
+    overall_mm
+        One standard deviation for the whole brain: their 68th percentile, or `UNMEASURED_SIGMA_MM` where too few blocks
+        agree at any shift to tell.
+    """
+
+    centres_mm: FloatArray
+    lengths_mm: FloatArray
+    overall_mm: float
+
+    def at(self, points_mm: FloatArray) -> FloatArray:
+        """Return one standard deviation at points (n, 3) of the fixed study, mm, shape (n,).
+
+        The blocks within two or three centimetres decide, the nearer the more; without any the whole brain does.
+        """
+        distance = np.linalg.norm(points_mm[:, None] - self.centres_mm[None], axis=-1)
+        weights = np.exp(-0.5 * (distance / REACH_MM) ** 2)
+        squares = weights @ self.lengths_mm**2 + self.overall_mm**2
+        return np.asarray(np.sqrt(squares / (weights.sum(axis=1) + 1)))
+
+
+def measure_residuals(fixed: Head, moving: Head, transform: Transform) -> Residuals:
+    """Measure what blocks of the brain are still off after registration.
 
     Each block of 16 mm of the fixed head is compared (correlation) with the warped moving head at every shift up to
     6 mm; the peak, refined by a parabola, is the block's residual. Lesions of both studies are left out.
-
-    Returns
-    -------
-    float
-        68th percentile of the lengths of the residuals, mm: one standard deviation. 10 mm if too few blocks agree at
-        any shift to tell.
     """
     warped = transform.warp(moving.image, fixed.image, fill=np.nan).array
     lesions = fixed.lesions.array | transform.warp(moving.lesions, fixed.lesions, interpolation="nearest").array
     usable = fixed.brain.array & np.isfinite(warped) & ~lesions
     blocks = _blocks(usable, float(fixed.image.spacing[0]))
     shifts = [_best_shift(fixed.image.array, np.nan_to_num(warped), centre, blocks) for centre in blocks.centres]
-    lengths = [float(np.linalg.norm(shift)) * fixed.image.spacing[0] for shift in shifts if shift is not None]
-    if len(lengths) < MINIMUM_BLOCKS or len(lengths) < len(shifts) / 2:
-        return UNMEASURED_SIGMA_MM
-    return float(np.percentile(lengths, 68))
+    clear = [place for place, shift in enumerate(shifts) if shift is not None]
+    lengths_mm = np.array([np.linalg.norm(shift) for shift in shifts if shift is not None]) * fixed.image.spacing[0]
+    measured = len(clear) >= max(MINIMUM_BLOCKS, len(shifts) / 2)
+    return Residuals(
+        centres_mm=blocks.centres[clear] @ fixed.image.affine[:3, :3].T + fixed.image.affine[:3, 3],
+        lengths_mm=lengths_mm if measured else np.full(len(clear), UNMEASURED_SIGMA_MM),
+        overall_mm=float(np.percentile(lengths_mm, 68)) if measured else UNMEASURED_SIGMA_MM,
+    )
 
 
 def _blocks(usable: NDArray[np.bool_], spacing_mm: float) -> _Blocks:

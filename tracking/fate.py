@@ -1,0 +1,199 @@
+"""What became of a lesion: a group of linked sites is put into a state, and every reason for doubt into words.
+
+"New" needs the prior study to show the place, "resolved" the current one; what cannot be told is said to be so.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+from highdicom import Volume
+
+from tracking.assignment import Link
+from tracking.identity import tracking_order
+from tracking.lesion import Point
+from tracking.sites import Site, covers
+from tracking.step import Group, Step
+from tracking.timepoint import Timepoint
+from tracking.track import EmptySite, Identity, KnownLesion, LesionLink, LesionTrack, TrackState
+
+LOW_CONFIDENCE = 0.5
+UNLINKED_CONFIDENCE = 0.9  # new and resolved: nothing near speaks against it
+DOUBT = 0.5  # factor for each reason to doubt
+BEYOND_GATE_MM = 2.0  # a lesion of the other study so near to one that stands alone is told of
+
+
+def followed(step: Step, group: Group) -> LesionTrack:
+    """Build the track of a group that holds an identity known from before."""
+    names = _names_by_volume(step, group)
+    used = (*group.links, *group.returns)
+    track = LesionTrack(
+        tracking_uid=names[0].tracking_uid,
+        tracking_id=names[0].tracking_id,
+        state=_state(step, group, len(names)),
+        prior=tuple(step.prior_lesions[place] for place in group.priors),
+        current=tuple(step.current_lesions[place] for place in group.currents),
+        confidence=min((_confidence(link) for link in used), default=UNLINKED_CONFIDENCE),
+        remarks=(*_lineage(names[1:]), *_history_remarks(step, group)),
+        links=tuple(_numbered(step, link) for link in group.links),
+        absorbed=tuple(names[1:]),
+        empty_sites=_empty_sites(step, group),
+    )
+    return _with_doubt(step, group, track) if group.currents else _gone(step, group, track)
+
+
+def baseline(known: KnownLesion) -> LesionTrack:
+    """Build the track of a lesion that there is no earlier study for."""
+    return LesionTrack(
+        tracking_uid=known.tracking_uid,
+        tracking_id=known.tracking_id,
+        state=TrackState.BASELINE,
+        prior=(),
+        current=(known.lesion,) if known.lesion else (),
+        confidence=1.0,
+    )
+
+
+def unprecedented(step: Step, place: int, known: KnownLesion) -> LesionTrack:
+    """Build the track of a lesion that is new, or whose place the prior study does not show."""
+    site = step.currents[place]
+    if not covers(labels_of(step.prior), step.alignment.transform.to_moving(site.centroid_mm)[0]):
+        remark = "verify: the prior study does not show this place, so the lesion may be older"
+        return replace(baseline(known), confidence=LOW_CONFIDENCE, remarks=(remark,))
+    probability = step.current_lesions[place].mean_probability
+    track = replace(
+        baseline(known),
+        state=TrackState.NEW,
+        confidence=UNLINKED_CONFIDENCE if probability is None else min(UNLINKED_CONFIDENCE, probability),
+    )
+    return _near(step, track, [site], step.priors, remark="a lesion of the prior study lies {:.1f} mm away")
+
+
+def unregistered(track: LesionTrack) -> LesionTrack:
+    """Doubt a track because registration had failed."""
+    remark = "verify: the prior study could not be registered"
+    return replace(track, confidence=track.confidence * DOUBT, remarks=(*track.remarks, remark))
+
+
+def labels_of(study: Timepoint) -> Volume:
+    """Return the label volume of a study.
+
+    Raises
+    ------
+    ValueError
+        If it has none.
+    """
+    if study.lesions is None:
+        raise ValueError(f"Study {study.study_uid} has no label volume; segment it before matching.")
+    return study.lesions
+
+
+def _names_by_volume(step: Step, group: Group) -> list[Identity]:
+    """Return each identity of a group, the largest in the prior study first."""
+    volumes_mm3: dict[Identity, float] = {}
+    for place in group.priors:
+        name = step.present[place].identity
+        volumes_mm3[name] = volumes_mm3.get(name, 0.0) + step.priors[place].volume_mm3
+    for place in group.empty:
+        volumes_mm3.setdefault(step.absent[place].identity, 0.0)
+    return sorted(volumes_mm3, key=lambda name: (-volumes_mm3[name], tracking_order(name.tracking_id)))
+
+
+def _state(step: Step, group: Group, identities: int) -> TrackState:
+    if not group.currents:
+        return TrackState.RESOLVED
+    if not group.links:
+        shown = any(_was_shown(step, link.prior) for link in group.returns)
+        return TrackState.RECURRENT if shown else TrackState.PERSISTENT
+    if identities > 1 or _joined(link.current for link in group.links):
+        return TrackState.MERGED
+    return TrackState.SPLIT if _joined(link.prior for link in group.links) else TrackState.PERSISTENT
+
+
+def _was_shown(step: Step, empty: int) -> bool:
+    """Whether the prior study shows the place of a lesion that it does not have."""
+    return covers(labels_of(step.prior), np.array(step.absent[empty].last_centroid_mm))
+
+
+def _joined(places: Iterable[int]) -> bool:
+    return max(Counter(places).values(), default=0) > 1
+
+
+def _confidence(link: Link) -> float:
+    return link.confidence * (DOUBT if link.rivalled else 1.0)
+
+
+def _numbered(step: Step, link: Link) -> LesionLink:
+    return LesionLink(
+        prior=step.prior_lesions[link.prior].number,
+        current=step.current_lesions[link.current].number,
+        kind=link.kind,
+        confidence=_confidence(link),
+    )
+
+
+def _lineage(absorbed: Sequence[Identity]) -> tuple[str, ...]:
+    names = ", ".join(name.tracking_id for name in absorbed)
+    return (f"includes {names}, merged into this lesion",) if names else ()
+
+
+def _history_remarks(step: Step, group: Group) -> tuple[str, ...]:
+    if not group.returns:
+        return ()
+    if not any(_was_shown(step, link.prior) for link in group.returns):
+        return ("verify: the prior study does not show this place; the lesion was seen before it",)
+    part = "a part was " if group.links else ""
+    return (f"{part}found again at the place of a lesion that had resolved",)
+
+
+def _empty_sites(step: Step, group: Group) -> tuple[EmptySite, ...]:
+    gone = [(step.priors[place], step.prior_lesions[place].total_volume_mm3) for place in group.vanished]
+    away = [(step.empty[place], step.absent[place].last_volume_mm3) for place in group.still_empty]
+    return tuple(EmptySite(site_mm=_point(site), volume_mm3=volume_mm3) for site, volume_mm3 in (*gone, *away))
+
+
+def _point(site: Site) -> Point:
+    x, y, z = site.centroid_mm
+    return float(x), float(y), float(z)
+
+
+def _with_doubt(step: Step, group: Group, track: LesionTrack) -> LesionTrack:
+    """Say why the weakest link of a followed lesion is weak."""
+    if track.confidence >= LOW_CONFIDENCE:
+        return track
+    ends = [(link, step.priors[link.prior]) for link in group.links]
+    ends += [(link, step.empty[link.prior]) for link in group.returns]
+    worst, prior = min(ends, key=lambda end: _confidence(end[0]))
+    distance_mm = float(np.linalg.norm(prior.centroid_mm - step.currents[worst.current].centroid_mm))
+    other = ", and another lesion would fit nearly as well" if worst.rivalled else ""
+    remark = f"verify: the prior lesion's centre is {distance_mm:.1f} mm away{other}"
+    return replace(track, remarks=(*track.remarks, remark))
+
+
+def _gone(step: Step, group: Group, track: LesionTrack) -> LesionTrack:
+    """Decide whether a lesion that is not found has resolved, or its place is not shown today."""
+    sites = [*(step.priors[place] for place in group.priors), *(step.empty[place] for place in group.empty)]
+    if not all(covers(labels_of(step.current), site.centroid_mm) for site in sites):
+        remark = "verify: the current study does not show its place"
+        return replace(track, state=TrackState.NOT_ASSESSED, confidence=0.0, remarks=(*track.remarks, remark))
+    if not group.priors:
+        return replace(track, remarks=(*track.remarks, "already resolved in the prior study"))
+    return _near(step, track, sites, step.currents, remark="a lesion of today lies {:.1f} mm from its place")
+
+
+def _near(step: Step, track: LesionTrack, sites: Iterable[Site], others: Sequence[Site], *, remark: str) -> LesionTrack:
+    """Doubt a lesion that stands alone when one of the other study lies just beyond the gate."""
+    pairs = [(site, other) for site in sites for other in others]
+    gap_mm, sigma_mm = min(
+        ((_surface_distance_mm(*pair), max(site.sigma_mm for site in pair)) for pair in pairs), default=(np.inf, 0.0)
+    )
+    if gap_mm > step.settings.gate_mm(sigma_mm) + BEYOND_GATE_MM:
+        return track
+    doubt = f"verify: {remark.format(max(gap_mm, 0.0))}"
+    return replace(track, confidence=track.confidence * DOUBT, remarks=(*track.remarks, doubt))
+
+
+def _surface_distance_mm(first: Site, second: Site) -> float:
+    """Approximate free distance of two sites taken as spheres."""
+    return float(np.linalg.norm(first.centroid_mm - second.centroid_mm)) - first.radius_mm - second.radius_mm

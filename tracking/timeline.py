@@ -1,0 +1,150 @@
+"""A patient's whole history from label volumes: the front door for whoever has arrays and no DICOM.
+
+Every study is matched with the one before; what had resolved by then is carried along with its place, so a lesion
+that returns after any number of studies keeps its identity.
+
+Example
+-------
+>>> studies = [labelled_study(mask, affine, study_uid=str(n), study_date=day) for n, (mask, affine, day) in ...]
+>>> alignments = [GivenAlignment(fixed_study_uid="1", moving_study_uid="0", sigma_mm=1.0), ...]
+>>> for study in track_history(studies, alignments):
+...     for track in study.tracks:
+...         print(study.study_date, track.tracking_id, track.state, track.current_volume_mm3)
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from itertools import pairwise
+
+import numpy as np
+from highdicom import Volume
+from numpy.typing import ArrayLike, NDArray
+
+from tracking.alignment import Alignment
+from tracking.assignment import MatchSettings
+from tracking.components import number_components
+from tracking.fate import labels_of
+from tracking.matching import baseline_tracks, match
+from tracking.measurement import measure_lesions
+from tracking.sites import covers
+from tracking.timepoint import Timepoint
+from tracking.track import LesionTrack, TrackState, known_after
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyTracks:
+    """What a study says of every lesion identity so far.
+
+    Attributes
+    ----------
+    study_uid, study_date
+        The study.
+    tracks
+        In order of tracking identifiers; those of the first study are a baseline.
+    """
+
+    study_uid: str
+    study_date: date
+    tracks: tuple[LesionTrack, ...]
+
+
+def labelled_study(
+    labels: NDArray[np.generic],
+    affine: ArrayLike,
+    *,
+    study_uid: str,
+    study_date: date,
+    minimum_mm3: float = 0.0,
+) -> Timepoint:
+    """Make a study of an array.
+
+    Parameters
+    ----------
+    labels
+        Index order (i, j, k) with i the image plane. Integers: 0 background, n the lesion with number n. Booleans are
+        a mask, of which every 26-connected component becomes a lesion.
+    affine
+        From index (i, j, k) to LPS mm, 4 × 4. NIfTI files have RAS: change the sign of their first two rows.
+    study_uid
+        Any name that no other study of the patient has.
+    study_date
+        Date of the examination.
+    minimum_mm3
+        Components of a mask below this volume are left out.
+
+    Raises
+    ------
+    ValueError
+        If the affine is not one of right angles, or the array is neither of integers nor of booleans.
+    """
+    if labels.dtype == bool:
+        numbered = number_components(Volume(labels, np.asarray(affine, float), "PATIENT"), minimum_mm3=minimum_mm3)
+    elif np.issubdtype(labels.dtype, np.integer):
+        numbered = Volume(labels, np.asarray(affine, float), "PATIENT")
+    else:
+        raise ValueError(f"Lesions must be integers or booleans, but the array is {labels.dtype}; apply a threshold.")
+    return Timepoint(study_uid=study_uid, study_date=study_date, images={}, lesions=numbered)
+
+
+def track_history(
+    studies: Sequence[Timepoint], alignments: Sequence[Alignment], *, settings: MatchSettings | None = None
+) -> tuple[StudyTracks, ...]:
+    """Follow every lesion through all studies of a patient.
+
+    Parameters
+    ----------
+    studies
+        With their label volumes, the oldest first.
+    alignments
+        For each study but the first, how the study before it (moving) lies on it (fixed): a `Registration`, or a
+        `GivenAlignment`.
+
+    Returns
+    -------
+    tuple of StudyTracks
+        One for each study.
+
+    Raises
+    ------
+    ValueError
+        If the studies are not in order of date, a label volume is missing, or alignments do not fit the studies.
+    """
+    _check(studies, alignments)
+    history: list[StudyTracks] = []
+    for place, study in enumerate(studies):
+        lesions = measure_lesions(labels_of(study))
+        if not place:
+            tracks = baseline_tracks(study.study_uid, lesions)
+        else:
+            known = [one for track in history[-1].tracks for one in known_after(track)]
+            tracks = match(study, lesions, studies[place - 1], known, alignments[place - 1], settings=settings)
+            tracks = tuple(_dated(track, studies[:place], alignments[:place]) for track in tracks)
+        history.append(StudyTracks(study_uid=study.study_uid, study_date=study.study_date, tracks=tracks))
+    return tuple(history)
+
+
+def _check(studies: Sequence[Timepoint], alignments: Sequence[Alignment]) -> None:
+    if len(alignments) != max(len(studies) - 1, 0):
+        raise ValueError(
+            f"{len(studies)} studies need {max(len(studies) - 1, 0)} alignments, each with the study before, but"
+            f" {len(alignments)} are given."
+        )
+    for earlier, later in pairwise(studies):
+        if later.study_date < earlier.study_date:
+            raise ValueError(
+                f"The study of {later.study_date} comes after that of {earlier.study_date}; give the oldest first."
+            )
+
+
+def _dated(track: LesionTrack, earlier: Sequence[Timepoint], alignments: Sequence[Alignment]) -> LesionTrack:
+    """Call a lesion new if the prior study does not show its place, but an older one does, without the lesion."""
+    if track.state != TrackState.BASELINE:
+        return track
+    point_mm = np.array([track.current[0].centroid_mm])
+    for study, alignment in zip(reversed(earlier), reversed(alignments), strict=True):
+        point_mm = alignment.transform.to_moving(point_mm)
+        if covers(labels_of(study), point_mm[0]):
+            remark = f"verify: new since {study.study_date}; the prior study does not show this place"
+            return replace(track, state=TrackState.NEW, remarks=(remark,))
+    return track
