@@ -17,6 +17,8 @@ from dicom_node.demo.stages import Stages
 from dicom_node.results.findings_reading import read_findings
 from inference.synthesis.patient import FULL_EXAMINATION, SyntheticPatient, SyntheticStudy, generate_patient
 
+DATES = (date(2024, 3, 11), date(2024, 6, 10), date(2024, 9, 9))
+
 
 def run_demo(*, out: Path, seed: int, console: Console) -> DemoOutcome:
     """Generate a patient, let the node follow it, compare with the truth and write the results.
@@ -41,7 +43,7 @@ def run_demo(*, out: Path, seed: int, console: Console) -> DemoOutcome:
     stages = Stages(console)
     with stages.shown():
         with stages.stage("generating the patient"):
-            patient = generate_patient(seed)
+            patient = generate_patient(seed, dates=DATES)
         jobs = _play(patient, identity, out, stages)
         with stages.stage("comparing with the truth"):
             outcome = _compare(patient, identity, jobs, out)

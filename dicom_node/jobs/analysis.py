@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
-import numpy as np
 from highdicom import Volume
 
 from dicom_node.config import load_configuration
@@ -162,7 +161,7 @@ def compare_studies(
     return ComparedStudy(
         current=current,
         comparison=comparison,
-        absent_sites_mm=_absent_sites_mm(comparison, prior.known, registration),
+        absent_sites_mm=_absent_sites_mm(comparison, registration),
         slice_spacing_mm=max(current.slice_spacing_mm, prior.study.slice_spacing_mm),
         days_since_baseline=prior.days_since_baseline + (comparison.interval_days or 0),
     )
@@ -188,18 +187,12 @@ def _keep_known_lesions(
     return again, (f"{more} lesions were kept only because the prior study has one at their place: verify them.",)
 
 
-def _absent_sites_mm(
-    comparison: Comparison, known: tuple[KnownLesion, ...], registration: Registration
-) -> dict[str, Point]:
+def _absent_sites_mm(comparison: Comparison, registration: Registration) -> dict[str, Point]:
     """Return where each lesion that is not there any more was, in the current study; nothing where that is unknown."""
     if registration.kind == RegistrationKind.NONE:
         return {}
-    sites = {one.tracking_uid: one.last_centroid_mm for one in known}
-    absent = [track.tracking_uid for track in comparison.tracks if not track.current]
-    if not absent:
-        return {}
-    moved = registration.map_points(np.array([sites[uid] for uid in absent]))
-    return {uid: (float(x), float(y), float(z)) for uid, (x, y, z) in zip(absent, moved, strict=True)}
+    absent = [track for track in comparison.tracks if not track.current]
+    return {track.tracking_uid: site.site_mm for track in absent for site in track.empty_sites[:1]}
 
 
 def _threads(job: StudyJob) -> int:

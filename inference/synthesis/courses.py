@@ -66,13 +66,13 @@ class PlacedCourse:
 
 
 def default_courses(studies: int, *, generator: Generator) -> tuple[LesionCourse, ...]:
-    """Return ten lesions of 3 to 25 mm of which some grow, shrink, stay, appear, vanish and merge.
+    """Return lesions of 3 to 27 mm of which some grow, shrink, stay, appear, vanish and merge.
 
     Parameters
     ----------
     studies
-        Number of studies. From the third on, growing lesions go on growing, and the vanished one comes back in the
-        fourth.
+        Number of studies. In the third, the one that has vanished comes back, the shrinking one is gone, those that
+        have merged part again, and one more appears: every state that a lesion can have is there.
     """
 
     def about(volume: float) -> float:
@@ -84,28 +84,30 @@ def default_courses(studies: int, *, generator: Generator) -> tuple[LesionCourse
             name=name, volumes_mm3=tuple(min(start * factor**n, 20_000) for n in range(studies)), region=region
         )
 
-    def late(name: str, volume: float) -> LesionCourse:
+    def late(name: str, volume: float, study: int = 1) -> LesionCourse:
         later = about(volume)
-        return LesionCourse(name=name, volumes_mm3=(0.0, *(later * 1.8**n for n in range(studies - 1))))
+        volumes = tuple(later * 1.8 ** (n - study) if n >= study else 0.0 for n in range(studies))
+        return LesionCourse(name=name, volumes_mm3=volumes)
 
     def merging(name: str, volume: float, joins: str | None = None) -> LesionCourse:
         start = about(volume)
-        volumes = tuple(start * (MERGING_GROWTH if n else 1.0) for n in range(studies))
+        volumes = tuple(start * (MERGING_GROWTH if n == 1 else 1.0) for n in range(studies))
         return LesionCourse(name=name, volumes_mm3=volumes, joins=joins)
 
-    gone = about(60)
+    gone, shrinking = about(60), about(900)
     return (
         course("A", 5200, 1.35),
         course("B", 700, 1.9, "tissue"),
         course("C", 120, 2.6),
-        course("D", 900, 0.35),
+        LesionCourse(name="D", volumes_mm3=tuple(shrinking * 0.35**n if n < 2 else 0.0 for n in range(studies))),
         course("E", 260, 1.04, "infratentorial"),
         course("F", 45, 2.2),
-        LesionCourse(name="G", volumes_mm3=tuple(0.0 if n in (1, 2) else gone for n in range(studies))),
+        LesionCourse(name="G", volumes_mm3=tuple(0.0 if n == 1 else gone for n in range(studies))),
         merging("H", 150),
         merging("I", 120, joins="H"),
         late("J", 230),
         late("K", 40),
+        *([late("L", 150, study=2)] if studies > 2 else []),
     )
 
 

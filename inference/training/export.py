@@ -15,7 +15,7 @@ from inference.weights import read_manifest, weights_path
 
 TRAINING_DATA = (
     "synthetic lesions in 49 real post-contrast glioma heads (TCGA-LGG, centres CS and DU) "
-    "and in 18 SynthSeg label maps; no labelled metastasis"
+    "and in 17 or 18 SynthSeg label maps; no labelled metastasis"
 )
 LICENCE = "research use only (some training images are CC BY-NC-SA 4.0); the code is Apache-2.0"
 

@@ -144,12 +144,17 @@ def test_the_full_examination_has_clinical_resolution() -> None:
     assert flair.in_plane_mm < 1.0
 
 
-def test_default_courses_follow_the_number_of_studies() -> None:
-    courses = default_courses(4, generator=chance.generator_for(1, "courses"))
-    assert all(len(course.volumes_mm3) == 4 for course in courses)
-    vanished = next(course for course in courses if course.name == "G")
-    assert vanished.volumes_mm3[1:3] == (0.0, 0.0)
-    assert vanished.volumes_mm3[3] > 0
+def test_default_courses_of_three_studies_show_every_state() -> None:
+    courses = {course.name: course for course in default_courses(3, generator=chance.generator_for(1, "courses"))}
+    there = {name: tuple(volume > 0 for volume in course.volumes_mm3) for name, course in courses.items()}
+    assert there["G"] == (True, False, True)  # resolved, then recurrent
+    assert there["D"] == (True, True, False)  # resolved
+    assert there["K"] == (False, True, True)  # new
+    assert there["L"] == (False, False, True)
+    merged, joined = courses["H"].volumes_mm3, courses["I"].volumes_mm3
+    assert courses["I"].joins == "H"
+    assert merged[1] > 5 * merged[0]  # merged, then split
+    assert (merged[2], joined[2]) == (merged[0], joined[0])
 
 
 def test_wrong_requests_are_refused_with_what_is_wrong() -> None:

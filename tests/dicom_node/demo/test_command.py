@@ -29,8 +29,8 @@ def outcome(folder: Path) -> DemoOutcome:
     return run_demo(out=folder, seed=DEFAULT_SEED, console=Console(force_terminal=False))
 
 
-def test_both_studies_have_seg_and_sr_in_the_archive(outcome: DemoOutcome, folder: Path) -> None:
-    assert [job.state for job in outcome.jobs] == ["done", "done"]
+def test_all_studies_have_seg_and_sr_in_the_archive(outcome: DemoOutcome, folder: Path) -> None:
+    assert [job.state for job in outcome.jobs] == ["done"] * 3
     for result in outcome.results:
         modalities = {
             pydicom.dcmread(path, stop_before_pixels=True).Modality
@@ -65,7 +65,7 @@ def test_every_series_has_a_role_or_a_reason(outcome: DemoOutcome) -> None:
 
 def test_files_that_people_open_are_there(outcome: DemoOutcome, folder: Path) -> None:
     document = json.loads((folder / "lesions.json").read_text(encoding="utf-8"))
-    assert len(document["studies"]) == 2
+    assert len(document["studies"]) == 3
     assert all(study["lesions"] for study in document["studies"])
     report = (folder / "report.html").read_text(encoding="utf-8")
     assert all(uid in report for result in outcome.results for uid in result.findings.objects.values())
