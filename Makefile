@@ -36,7 +36,7 @@ end-to-end: setup
 	$(BIN)/pytest -m "slow or end_to_end" -q --durations=15
 
 benchmark: setup
-	$(BIN)/python benchmarks/main_job.py
+	$(BIN)/python -m benchmarks.main_job
 
 lock: setup
 	deploy/lock.sh $(VENV)

@@ -1,6 +1,6 @@
 """How well pixels alone tell T1 with from T1 without contrast agent: every centre judged by a fit on the others.
 
-Usage: ``python benchmarks/contrast_from_pixels.py [DATA] [--dicom FOLDER ...]``. ``DATA`` is the folder with ``heads/``
+Usage: ``python -m benchmarks.contrast_from_pixels [DATA] [--dicom FOLDER ...]``. ``DATA`` is the folder with ``heads/``
 (default ``../shared/data``); each ``FOLDER`` holds one DICOM series of a T1 without contrast agent.
 """
 

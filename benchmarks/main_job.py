@@ -3,7 +3,7 @@
 The generated patient of the demonstration is sent to a real node, prior first. Memory is what the kernel says of all
 processes of the node together (proportional set size), sampled five times a second.
 
-    python benchmarks/main_job.py [--seed N]
+    python -m benchmarks.main_job [--seed N]
 """
 
 import argparse

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from benchmarks.scenes.assumptions import USUAL, WORLDS
-from benchmarks.scenes.crowd import time_matching
 from benchmarks.scenes.methods import by_baseline, ours
 from benchmarks.scenes.misalignment import ErrorKind, Misalignment
 from benchmarks.scenes.scene import Scene, draw_scene

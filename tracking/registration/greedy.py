@@ -39,7 +39,7 @@ class GreedyEngine:
 
     name: str = "greedy"
     rigid_iterations: str = "100x50"
-    deformable_iterations: str = "100x50"
+    deformable_iterations: str = "100x30"
     smoothing: str = "4vox 1vox"
 
     def rigid(self, pair: ImagePair, *, threads: int) -> NDArray[np.float64]:
