@@ -19,7 +19,7 @@ def demo(
     ),
     seed: Annotated[int, typer.Option(min=0, max=999_999, help="Which synthetic patient.")] = DEFAULT_SEED,
 ) -> None:
-    """Send a synthetic patient's two studies to a node and hold its results against the known truth."""
+    """Send a synthetic patient's three studies to a node and hold its results against the known truth."""
     require_own_packages()
     console = Console()
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that the node is stopped, too

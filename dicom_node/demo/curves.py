@@ -3,17 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import matplotlib.ticker as mticker
 from matplotlib.figure import Figure
 
 from dicom_node.demo.followup import StudyResult
 from tracking.identity import tracking_order
+from tracking.plots.look import MARKERS
 
-MARKERS = "osD^vPX<>ph*"
 GREY = "#555555"
 
 
@@ -60,13 +58,6 @@ def draw_curves(results: Sequence[StudyResult]) -> Figure:
     if handles:
         figure.legend(handles, names, loc="outside lower center", frameon=False, fontsize=9, ncols=5)
     return figure
-
-
-def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure; the ending of the name says how (png, svg). The same figure gives the same bytes."""
-    metadata = {"Date": None} if path.suffix == ".svg" else {"Software": None}
-    with mpl.rc_context({"svg.hashsalt": "curves"}):
-        figure.savefig(path, dpi=160, metadata=metadata)
 
 
 def _curve(uid: str, marker: str, results: Sequence[StudyResult]) -> Curve:

@@ -7,12 +7,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from dicom_node.demo.curves import draw_curves, save_figure
+from dicom_node.demo.curves import draw_curves
 from dicom_node.demo.lesions_json import lesions_document
 from dicom_node.demo.outcome import DemoOutcome
 from dicom_node.demo.player import DemoError
 from dicom_node.demo.report_html import report_html
 from dicom_node.demo.table import study_table, summary
+from tracking.plots import save_figure
 
 MARKER = ".dicom-node-demo"  # a folder without it is not ours to empty
 
