@@ -128,10 +128,23 @@ def _quarantined(folder: Path) -> list[dict[str, Any]]:
     for path in sorted(folder.glob("*.json")) if folder.is_dir() else []:
         try:
             refused = json.loads(path.read_text("utf-8"))
-        except (OSError, ValueError):
-            continue  # It is being written, or was just removed.
+        except FileNotFoundError:
+            continue  # It was just removed; none is ever seen half-written.
+        except (OSError, ValueError) as error:
+            refused = _without_reason(path, error)
         groups.setdefault((refused["study_uid"], refused["reason"]), []).append(refused)
     return [_refused_entry(study_uid, reason, refused) for (study_uid, reason), refused in groups.items()]
+
+
+def _without_reason(path: Path, error: Exception) -> dict[str, Any]:
+    """Return what stands for a reason file that cannot be read: the object beside it was refused all the same."""
+    return {
+        "study_uid": "",
+        "reason": f"The reason in {path.name} cannot be read ({type(error).__name__}); look at the quarantine folder.",
+        "received_at": datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat(),
+        "calling_ae_title": "not known",
+        "file_name": path.name,
+    }
 
 
 def _refused_entry(study_uid: str, reason: str, refused: list[dict[str, Any]]) -> dict[str, Any]:

@@ -134,6 +134,15 @@ def refuse(folder: Path, count: int, ae_title: str = "SCANNER") -> None:
         assert inbox.keep(cut_off) != 0
 
 
+def test_a_refused_object_whose_reason_cannot_be_read_is_listed_too(tmp_path: Path, path: Path) -> None:
+    refuse(tmp_path, 2)
+    broken = min((tmp_path / "quarantine").glob("*.json"))
+    broken.write_text("{ cut off")
+    entries = listed(path)
+    assert [entry["count"] for entry in entries] == [1, 1]
+    assert any(f"The reason in {broken.name} cannot be read" in str(entry["reason"]) for entry in entries)
+
+
 @pytest.mark.parametrize(
     ("count", "words"),
     [
