@@ -152,6 +152,17 @@ class ModelOptions(_Section):
     threads: int = Field(default=0, ge=0, description="CPU threads of one heavy step; 0 means all cores.")
 
 
+class ResponseOptions(_Section):
+    """How response is judged (RANO-BM, imaging part)."""
+
+    immunotherapy: bool = Field(
+        default=False, description="Patients are on immunotherapy: a new lesion alone is no progression yet."
+    )
+    small_lesions: bool = Field(
+        default=False, description="Lesions of 5 to 10 mm may be targets on slices of at most 1.5 mm."
+    )
+
+
 class LimitsOptions(_Section):
     """How long, how often, how many at once."""
 
@@ -185,6 +196,7 @@ class Configuration(BaseSettings):
     node: NodeOptions = NodeOptions()
     archive: ArchiveOptions = ArchiveOptions()
     model: ModelOptions = ModelOptions()
+    response: ResponseOptions = ResponseOptions()
     limits: LimitsOptions = LimitsOptions()
     peers: tuple[Peer, ...] = ()
 

@@ -228,6 +228,8 @@ def _show(outcome: Outcome, findings: StudyFindings, where: str, console: Consol
     values = TypeAdapter(Outcome).dump_python(outcome, mode="json")
     console.print(series_list(values["series"]))
     console.print(lesion_table(findings))
+    for sentence in findings.course:
+        console.print(Text(f"Course: {sentence}"))
     for remark in outcome.remarks:
         console.print(Text(f"Remark: {remark}"))
     console.print(Text(where), soft_wrap=True)

@@ -35,6 +35,8 @@ class Comparison:
         Study dates.
     tracks
         One per lesion identity, in order of ``tracking_id``.
+    slice_spacing_mm, prior_slice_spacing_mm
+        Between the slices of the T1c of each study; the prior's is None without one.
     remarks
         What the radiologist must know: no prior, poor registration, studies that compare badly, what is not assessed.
     """
@@ -44,6 +46,8 @@ class Comparison:
     prior_study_uid: str | None
     prior_date: date | None
     tracks: tuple[LesionTrack, ...]
+    slice_spacing_mm: float
+    prior_slice_spacing_mm: float | None = None
     remarks: tuple[str, ...] = ()
 
     @property
@@ -60,6 +64,15 @@ class Comparison:
     def prior_volume_mm3(self) -> float:
         """Total lesion volume in the prior study, mm³."""
         return sum(track.prior_volume_mm3 for track in self.tracks)
+
+    def has_changed(self, track: LesionTrack) -> bool:
+        """Tell whether a lesion's volume has changed by more than measurement error; no, if it is in one study only."""
+        prior_mm3, current_mm3 = track.prior_volume_mm3, track.current_volume_mm3
+        if not prior_mm3 or not current_mm3:
+            return bool(prior_mm3)
+        return not within_measurement_error(
+            prior_mm3, current_mm3, self.slice_spacing_mm, prior_slice_spacing_mm=self.prior_slice_spacing_mm
+        )
 
 
 def compare(
@@ -93,9 +106,8 @@ def compare(
     if registration is None:
         raise ValueError(f"Prior study {prior.study_uid} comes without a registration; register it first.")
     tracks = match(current, current_lesions, prior, known, registration)
-    spacing_mm = max(_slice_spacing_mm(current), _slice_spacing_mm(prior))
-    told = (*remarks, *_registration_remarks(registration))
-    return _comparison(current, prior, tuple(_with_change_remark(track, spacing_mm) for track in tracks), told)
+    plain = _comparison(current, prior, tracks, (*remarks, *_registration_remarks(registration)))
+    return replace(plain, tracks=tuple(_with_change_remark(plain, track) for track in tracks))
 
 
 def _comparison(
@@ -107,6 +119,8 @@ def _comparison(
         prior_study_uid=prior.study_uid if prior else None,
         prior_date=prior.study_date if prior else None,
         tracks=tracks,
+        slice_spacing_mm=_slice_spacing_mm(current),
+        prior_slice_spacing_mm=_slice_spacing_mm(prior) if prior else None,
         remarks=(*remarks, NOT_ASSESSED),
     )
 
@@ -122,13 +136,16 @@ def _registration_remarks(registration: Registration) -> tuple[str, ...]:
     return (*registration.remarks, poor)
 
 
-def _with_change_remark(track: LesionTrack, slice_spacing_mm: float) -> LesionTrack:
+def _with_change_remark(comparison: Comparison, track: LesionTrack) -> LesionTrack:
     """Say so when a lesion has changed no more than two measurements of an unchanged one may differ."""
     prior_mm3, current_mm3 = track.prior_volume_mm3, track.current_volume_mm3
-    if not prior_mm3 or not current_mm3 or not within_measurement_error(prior_mm3, current_mm3, slice_spacing_mm):
+    if not prior_mm3 or not current_mm3 or comparison.has_changed(track):
         return track
-    diameter_mm = equivalent_diameter_mm(min(prior_mm3, current_mm3))
-    limit = minimum_detectable_change_percent(diameter_mm, slice_spacing_mm)
+    limit = minimum_detectable_change_percent(
+        equivalent_diameter_mm(min(prior_mm3, current_mm3)),
+        comparison.slice_spacing_mm,
+        prior_slice_spacing_mm=comparison.prior_slice_spacing_mm,
+    )
     remark = f"change is within measurement error (a factor of {1 + limit / 100:.2f} at this size)"
     return replace(track, remarks=(*track.remarks, remark))
 

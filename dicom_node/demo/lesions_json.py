@@ -30,6 +30,7 @@ def _study(result: StudyResult) -> dict[str, Any]:
         "study_date": result.truth.study_date.isoformat(),
         "result_uids": dict(result.findings.objects),
         "remarks": list(result.findings.remarks),
+        "course": list(result.findings.course),
         "lesions": [
             _reported(row.finding) | {"truth": _truth(row, pairs.get(row.finding.tracking_uid))}
             for row in result.rows

@@ -12,7 +12,9 @@ from dicom_node.errors import InvalidStudyError
 from dicom_node.jobs.acceptance import AcceptedStudy
 from dicom_node.jobs.artefacts import load_volume, save_volume
 from dicom_node.jobs.brains import brain_of
+from dicom_node.jobs.course import Course, Past, first_visit, past_in_reports, tell_course
 from dicom_node.jobs.job import StudyJob
+from dicom_node.results.course_record import EarlierReport
 from dicom_node.results.prior_reading import PriorResults, read_prior_results
 from dicom_node.studies.comparability import compare_acquisitions
 from dicom_node.studies.physics import SeriesPhysics
@@ -21,11 +23,13 @@ from dicom_node.studies.volumes import SeriesVolume, read_volume
 from inference.segmentation import lesions_at_known_places, segment
 from inference.weights import default_manifest_path, load_predictor, read_manifest
 from tracking.comparison import Comparison, compare
-from tracking.lesion import Lesion, Point
+from tracking.lesion import Lesion
 from tracking.matching import KnownLesion, baseline_identities
 from tracking.measurement import measure_lesions
 from tracking.registration import Registration, RegistrationKind, register
 from tracking.timepoint import MRSequence, Timepoint
+from tracking.track import EmptySite
+from tracking.visit import visit_of_study
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,12 +68,15 @@ class PriorLesions:
     ----------
     known
         Every identity followed so far, also of lesions that were gone by then.
+    past
+        The visits up to the prior.
     days_since_baseline
         Days from the patient's first study to the prior.
     """
 
     study: SegmentedStudy
     known: tuple[KnownLesion, ...]
+    past: Past
     days_since_baseline: int
 
 
@@ -95,17 +102,20 @@ class ComparedStudy:
 
     Attributes
     ----------
-    absent_sites_mm
-        By tracking UID the site, in the current frame of reference, of each lesion that is not there any more.
-    slice_spacing_mm
-        The larger one of the studies compared.
+    empty_sites
+        By tracking UID where lesions were that are not there any more, in the current frame of reference.
+    course
+        What is said of all visits together.
+    prior_report
+        The report that the identities come from.
     """
 
     current: SegmentedStudy
     comparison: Comparison
-    absent_sites_mm: dict[str, Point]
-    slice_spacing_mm: float
+    empty_sites: dict[str, tuple[EmptySite, ...]]
+    course: Course
     days_since_baseline: int
+    prior_report: EarlierReport | None = None
 
 
 def segment_study(job: StudyJob, study: AcceptedStudy) -> SegmentedStudy:
@@ -145,11 +155,12 @@ def compare_studies(
     now, told = _timepoint(current), (*study.remarks, *fetched.reasons, *reading.remarks)
     prior = reading.lesions
     if prior is None:
+        comparison = compare(now, current.measured, remarks=told)
         return ComparedStudy(
             current=current,
-            comparison=compare(now, current.measured, remarks=told),
-            absent_sites_mm={},
-            slice_spacing_mm=current.slice_spacing_mm,
+            comparison=comparison,
+            empty_sites={},
+            course=_course(job, Past(), now, comparison),
             days_since_baseline=0,
         )
     before = _timepoint(prior.study)
@@ -161,10 +172,16 @@ def compare_studies(
     return ComparedStudy(
         current=current,
         comparison=comparison,
-        absent_sites_mm=_absent_sites_mm(comparison, registration),
-        slice_spacing_mm=max(current.slice_spacing_mm, prior.study.slice_spacing_mm),
+        empty_sites=_empty_sites(comparison, registration),
+        course=_course(job, prior.past, now, comparison),
         days_since_baseline=prior.days_since_baseline + (comparison.interval_days or 0),
+        prior_report=prior.past.report,
     )
+
+
+def _course(job: StudyJob, past: Past, now: Timepoint, comparison: Comparison) -> Course:
+    options = load_configuration(job.configuration_path).response
+    return tell_course(past, visit_of_study(now, comparison.tracks), options)
 
 
 def _keep_known_lesions(
@@ -187,12 +204,11 @@ def _keep_known_lesions(
     return again, (f"{more} lesions were kept only because the prior study has one at their place: verify them.",)
 
 
-def _absent_sites_mm(comparison: Comparison, registration: Registration) -> dict[str, Point]:
-    """Return where each lesion that is not there any more was, in the current study; nothing where that is unknown."""
+def _empty_sites(comparison: Comparison, registration: Registration) -> dict[str, tuple[EmptySite, ...]]:
+    """Return where lesions were that are not there any more, in the current study; nothing where that is unknown."""
     if registration.kind == RegistrationKind.NONE:
         return {}
-    absent = [track for track in comparison.tracks if not track.current]
-    return {track.tracking_uid: site.site_mm for track in absent for site in track.empty_sites[:1]}
+    return {track.tracking_uid: track.empty_sites for track in comparison.tracks if track.empty_sites}
 
 
 def _threads(job: StudyJob) -> int:
@@ -224,8 +240,9 @@ def _segment_prior(job: StudyJob, found: PriorStudy, remark: str) -> PriorReadin
         day = found.study.study_date
         return PriorReading(lesions=None, remarks=(f"The study of {day} could not be compared with: {error}",))
     known = baseline_identities(study.study_uid, study.measured)
+    past = Past(visits=(first_visit(_timepoint(study), known),))
     return PriorReading(
-        lesions=PriorLesions(study=study, known=known, days_since_baseline=0),
+        lesions=PriorLesions(study=study, known=known, past=past, days_since_baseline=0),
         remarks=(remark,),
     )
 
@@ -279,11 +296,21 @@ def _read_prior(job: StudyJob, prior: PriorChoice, found: PriorStudy) -> PriorLe
     findings = _Findings(
         brain=_brain(job, read.volume), lesions=results.lesions, measured=measure_lesions(results.lesions)
     )
+    study, known = _keep(job, "prior", found, read, findings), _known_lesions(results, findings.measured)
     return PriorLesions(
-        study=_keep(job, "prior", found, read, findings),
-        known=_known_lesions(results, findings.measured),
+        study=study,
+        known=known,
+        past=_past(prior, study, known),
         days_since_baseline=results.days_since_baseline or 0,
     )
+
+
+def _past(prior: PriorChoice, study: SegmentedStudy, known: tuple[KnownLesion, ...]) -> Past:
+    """Return the visits up to the prior: as reports record them, else the prior's alone, from its SEG."""
+    past = Past()
+    if prior.report_path is not None:
+        past = past_in_reports(prior.report_path, prior.earlier_report_paths, study.study_uid)
+    return past if past.visits else replace(past, visits=(first_visit(_timepoint(study), known),))
 
 
 def _known_lesions(results: PriorResults, measured: tuple[Lesion, ...]) -> tuple[KnownLesion, ...]:
@@ -295,12 +322,17 @@ def _known_lesions(results: PriorResults, measured: tuple[Lesion, ...]) -> tuple
             tracking_id=one.tracking_id,
             lesion=by_number[one.number],
             last_centroid_mm=by_number[one.number].centroid_mm,
+            last_volume_mm3=by_number[one.number].total_volume_mm3,
         )
         for one in results.identities
     ]
     absent = [
         KnownLesion(
-            tracking_uid=one.tracking_uid, tracking_id=one.tracking_id, lesion=None, last_centroid_mm=one.site_mm
+            tracking_uid=one.tracking_uid,
+            tracking_id=one.tracking_id,
+            lesion=None,
+            last_centroid_mm=one.site_mm,
+            last_volume_mm3=one.volume_mm3,
         )
         for one in results.absent
     ]

@@ -47,10 +47,12 @@ def write_results(job: StudyJob, study: AcceptedStudy, compared: ComparedStudy) 
             segmentation=segmentation,
             comparison=compared.comparison,
             series=study.selection.decisions,
-            absent_sites_mm=compared.absent_sites_mm,
-            slice_spacing_mm=compared.slice_spacing_mm,
+            empty_sites=compared.empty_sites,
             days_since_baseline=compared.days_since_baseline,
             replaces=_replaced(job, identity.uid("SR", job.study_uid, model)),
+            course=compared.course.sentences,
+            visits=compared.course.recorded,
+            prior_report=compared.prior_report,
         ),
         model,
         identity=identity,
@@ -84,8 +86,10 @@ def deliver_results(job: StudyJob, results: WrittenResults) -> dict[str, str]:
 
 
 def _revision(job: StudyJob, compared: ComparedStudy) -> str:
-    """Name the input of the results: the instances of this study and the study it was compared with."""
-    return f"{job.job_id}:{compared.comparison.prior_study_uid or 'no prior'}"
+    """Name the input of the results: the instances of this study, and the study or report it was compared with."""
+    report = compared.prior_report
+    compared_with = report.sop_instance_uid if report else compared.comparison.prior_study_uid
+    return f"{job.job_id}:{compared_with or 'no prior'}"
 
 
 def _replaced(job: StudyJob, report_uid: str) -> tuple[Dataset, ...]:

@@ -4,6 +4,7 @@ from highdicom.coding_schemes import CodingSchemeIdentificationItem
 from pydicom.sr.coding import Code
 
 from tracking.track import TrackState
+from tracking.visit import Presence
 
 MANUFACTURER = "brainmets-dicom-node"  # (0008,0070) of every result; routing rules know results by it
 MODEL_NAME = "Brain metastasis follow-up"  # (0008,1090)
@@ -56,8 +57,26 @@ TOTAL_VOLUME = Code("total-volume", PRIVATE_SCHEME, "Total lesion volume")
 PRIOR_STUDY = Code("prior-study", PRIVATE_SCHEME, "Prior study compared with")
 SERIES_ROLE = Code("series-role", PRIVATE_SCHEME, "Use of series")
 UNSHOWN_LESION = Code("unshown-lesion", PRIVATE_SCHEME, "Lesion that no image of this study shows")
+EMPTY_SITE = Code("empty-site", PRIVATE_SCHEME, "Place where part of lesion was")
 LAST_SITE = Code("last-site", PRIVATE_SCHEME, "Last known site")
 REMARK = Code("remark", PRIVATE_SCHEME, "Remark for the reader")
+COURSE = Code("course", PRIVATE_SCHEME, "Course over all studies")
+LAST_VOLUME = Code("last-volume", PRIVATE_SCHEME, "Volume when last seen")
+
+# The record of each visit, from which a later study tells the course (`results.course_record`)
+PRIOR_REPORT = Code("prior-report", PRIVATE_SCHEME, "Report of prior study that identities come from")
+VISIT = Code("visit", PRIVATE_SCHEME, "Record of visit")
+STUDY_DATE = Code("111060", "DCM", "Study Date")
+SLICE_SPACING = Code("112226", "DCM", "Spacing between slices")
+INADEQUATE = Code("inadequate", PRIVATE_SCHEME, "Reason why sizes must not be judged")
+SIGHTING = Code("sighting", PRIVATE_SCHEME, "Record of lesion")
+PRESENCE = Code("presence", PRIVATE_SCHEME, "Presence of lesion")
+SLICE_COUNT = Code("slice-count", PRIVATE_SCHEME, "Slices in which lesion is seen")
+PLANE_COUNT = Code("plane-count", PRIVATE_SCHEME, "Orthogonal planes in which lesion is seen")
+MERGED_INTO = Code("merged-into", PRIVATE_SCHEME, "Lesion that it has become part of")
+DOUBT = Code("doubt", PRIVATE_SCHEME, "Doubt")
+TO_VERIFY = Code("to-verify", PRIVATE_SCHEME, "Finding or identity to be verified")
+ONSET_NOT_KNOWN = Code("onset-not-known", PRIVATE_SCHEME, "May be older than first seen")
 
 STATES = {
     TrackState.NEW: Code("new", PRIVATE_SCHEME, "New lesion"),
@@ -70,6 +89,12 @@ STATES = {
     TrackState.NOT_ASSESSED: Code("not-assessed", PRIVATE_SCHEME, "Site of lesion not shown, nothing can be said"),
 }
 
+PRESENCES = {
+    Presence.PRESENT: Code("present", PRIVATE_SCHEME, "Lesion is seen"),
+    Presence.ABSENT: Code("absent", PRIVATE_SCHEME, "Lesion is not seen"),
+    Presence.MERGED: Code("merged", PRIVATE_SCHEME, "Lesions of prior study have merged"),
+    Presence.NOT_SHOWN: Code("not-shown", PRIVATE_SCHEME, "Site of lesion is not in images"),
+}
 
 IHE_CODING_SCHEME = CodingSchemeIdentificationItem(
     designator=IHE_SCHEME, name="IHE provisional codes", responsible_organization="IHE Radiology"

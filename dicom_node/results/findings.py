@@ -61,6 +61,8 @@ class StudyFindings:
         uint16 volume (slice, row, column) in LPS mm: 0 background, else `Finding.number`; None without a SEG.
     remarks
         Sentences for the radiologist that concern the whole study.
+    course
+        Sentences on all studies so far: response, and how fast things go.
     objects
         SOP Instance UIDs read, by kind (``"SEG"``, ``"SR"``).
     """
@@ -70,6 +72,7 @@ class StudyFindings:
     findings: tuple[Finding, ...]
     labels: Volume | None
     remarks: tuple[str, ...] = ()
+    course: tuple[str, ...] = ()
     objects: Mapping[str, str] = field(default_factory=dict)
 
     def by_uid(self, tracking_uid: str) -> Finding | None:

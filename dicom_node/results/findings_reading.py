@@ -10,6 +10,7 @@ import pydicom
 from highdicom import Volume
 from highdicom.color import CIELabColor
 from pydicom import Dataset
+from pydicom.sr.coding import Code
 
 from dicom_node.results import codes
 from dicom_node.results.content import child_named, code_of, descendants, measured, site_mm
@@ -51,9 +52,14 @@ def read_findings(archive_folder: Path, study_uid: str) -> StudyFindings:
         study_date=study_date,
         findings=tuple(sorted(groups, key=lambda finding: tracking_order(finding.tracking_id))),
         labels=labels,
-        remarks=tuple(item.TextValue for item in descendants(report, codes.REMARK)) if report is not None else (),
+        remarks=_texts(report, codes.REMARK),
+        course=_texts(report, codes.COURSE),
         objects={kind: path.stem for kind, path in sorted(results.items())},
     )
+
+
+def _texts(report: Dataset | None, name: Code) -> tuple[str, ...]:
+    return () if report is None else tuple(str(item.TextValue) for item in descendants(report, name))
 
 
 def _own_results(study_folder: Path) -> tuple[date, dict[str, Path]]:

@@ -13,9 +13,9 @@ from dicom_node.errors import DeliveryError
 from dicom_node.results import codes
 from dicom_node.results.sources import SourceSeries
 from inference.predictor import Manifest
+from tracking.comparison import Comparison
 from tracking.lesion import Axis, Lesion, Point
-from tracking.measurement import within_measurement_error
-from tracking.track import LesionTrack
+from tracking.track import EmptySite, LesionTrack
 
 Group = sr.VolumetricROIMeasurementsAndQualitativeEvaluations | sr.MeasurementsAndQualitativeEvaluations
 Coordinates = list[sr.CoordinatesForMeasurement | sr.CoordinatesForMeasurement3D]
@@ -51,7 +51,7 @@ class Anchors:
 
 
 def present_group(
-    track: LesionTrack, anchors: Anchors, model: Manifest, *, slice_spacing_mm: float | None
+    track: LesionTrack, comparison: Comparison, anchors: Anchors, model: Manifest
 ) -> sr.VolumetricROIMeasurementsAndQualitativeEvaluations:
     """Describe a lesion that is there today (TID 1411), with its axes drawn on their image.
 
@@ -59,10 +59,10 @@ def present_group(
     ----------
     track
         With at least one current lesion; of several the longest gives the axes, and the volume is their sum.
+    comparison
+        Which the track is from; it tells a real change from measurement error.
     anchors, model
         Images and SEG to refer to; the model that found the lesion.
-    slice_spacing_mm
-        The larger one of the two studies compared, to judge whether a change is real; None leaves that open.
     """
     lesion = longest(track)
     group = sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
@@ -79,7 +79,7 @@ def present_group(
             *_comparison(track),
             *_probability(lesion),
         ],
-        qualitative_evaluations=[_state(track), *_size_change(track, slice_spacing_mm)],
+        qualitative_evaluations=[_state(track), *_size_change(track, comparison)],
     )
     # highdicom refuses coordinates of measurements in TID 1411, which the template allows (TID 1419), so they are
     # added to the finished items. Viewers draw the first SCOORD that they meet.
@@ -92,7 +92,7 @@ def present_group(
     return group
 
 
-def absent_group(track: LesionTrack, site_mm: Point, anchors: Anchors) -> sr.MeasurementsAndQualitativeEvaluations:
+def absent_group(track: LesionTrack, site: EmptySite, anchors: Anchors) -> sr.MeasurementsAndQualitativeEvaluations:
     """Describe a lesion that is not there today (TID 1501), anchored to the site where it was.
 
     A TID 1411 group must have a region, and there is none; a point on the image nearest to the site shows where.
@@ -101,8 +101,8 @@ def absent_group(track: LesionTrack, site_mm: Point, anchors: Anchors) -> sr.Mea
     ----------
     track
         Without a current lesion.
-    site_mm
-        Its last known site, in the current frame of reference, LPS mm, within the images.
+    site
+        Where it was, in the current frame of reference, within the images.
     anchors
         Images to refer to.
     """
@@ -113,38 +113,61 @@ def absent_group(track: LesionTrack, site_mm: Point, anchors: Anchors) -> sr.Mea
         finding_sites=[sr.FindingSite(anatomic_location=codes.BRAIN)],
         measurements=[
             *_comparison(track),
+            *([] if site.volume_mm3 is None else [_number(codes.LAST_VOLUME, site.volume_mm3, codes.CUBIC_MILLIMETER)]),
             sr.Measurement(codes.VOLUME, 0.0, codes.CUBIC_MILLIMETER, method=codes.VOXEL_SUM),
         ],
         qualitative_evaluations=[_state(track)],
     )
     anchored = codes.PRIOR_VOLUME if track.prior_volume_mm3 else codes.VOLUME
-    _anchor(group, anchored, _coordinates("POINT", np.array([site_mm]), anchors.slice_of(site_mm), anchors.series))
+    at_slice = anchors.slice_of(site.site_mm)
+    _anchor(group, anchored, _coordinates("POINT", np.array([site.site_mm]), at_slice, anchors.series))
     _insert(group, sr.TextContentItem(codes.COMMENT, comment(track), "CONTAINS"))
     return group
 
 
-def unshown_item(track: LesionTrack, site_mm: Point | None, anchors: Anchors) -> sr.ContainerContentItem:
+def unshown_item(track: LesionTrack, site: EmptySite | None, anchors: Anchors) -> sr.ContainerContentItem:
     """Keep the identity of a lesion that no image can show: out of the field of view, or at an unknown place.
 
     It stands apart from the measurement groups, since viewers show none of these if one has no place in an image.
     """
-    container = sr.ContainerContentItem(name=codes.UNSHOWN_LESION, relationship_type="CONTAINS")
-    items: list[sr.ContentItem] = [
+    return _identified(
+        codes.UNSHOWN_LESION,
+        track,
+        [
+            sr.TextContentItem(codes.COMMENT, comment(track), "CONTAINS"),
+            sr.CodeContentItem(codes.LESION_STATE, codes.STATES[track.state], "CONTAINS"),
+            *_volume_item(codes.PRIOR_VOLUME, track.prior_volume_mm3 or None),
+            *([] if site is None else _site_items(site, anchors)),
+        ],
+    )
+
+
+def empty_site_item(track: LesionTrack, site: EmptySite, anchors: Anchors) -> sr.ContainerContentItem:
+    """Keep a place where a part of a lesion was, so that the part is known if it returns."""
+    return _identified(codes.EMPTY_SITE, track, _site_items(site, anchors))
+
+
+def _identified(name: Code, track: LesionTrack, items: Sequence[sr.ContentItem]) -> sr.ContainerContentItem:
+    container = sr.ContainerContentItem(name=name, relationship_type="CONTAINS")
+    identity = (
         sr.TextContentItem(codes.TRACKING_IDENTIFIER, track.tracking_id, "HAS OBS CONTEXT"),
         sr.UIDRefContentItem(codes.TRACKING_UID, track.tracking_uid, "HAS OBS CONTEXT"),
-        sr.TextContentItem(codes.COMMENT, comment(track), "CONTAINS"),
-        sr.CodeContentItem(codes.LESION_STATE, codes.STATES[track.state], "CONTAINS"),
-    ]
-    if track.prior_volume_mm3:
-        volume_mm3 = round(track.prior_volume_mm3, 3)
-        items.append(sr.NumContentItem(codes.PRIOR_VOLUME, volume_mm3, codes.CUBIC_MILLIMETER, None, "CONTAINS"))
-    if site_mm is not None:
-        frame = str(anchors.series.geometry.frame_of_reference_uid)
-        point = sr.Scoord3DContentItem(codes.LAST_SITE, "POINT", np.array([site_mm]), frame)
-        point.RelationshipType = "CONTAINS"
-        items.append(point)
-    container.ContentSequence = sr.ContentSequence(items)
+    )
+    container.ContentSequence = sr.ContentSequence([*identity, *items])
     return container
+
+
+def _site_items(site: EmptySite, anchors: Anchors) -> list[sr.ContentItem]:
+    frame = str(anchors.series.geometry.frame_of_reference_uid)
+    point = sr.Scoord3DContentItem(codes.LAST_SITE, "POINT", np.array([site.site_mm]), frame)
+    point.RelationshipType = "CONTAINS"
+    return [point, *_volume_item(codes.LAST_VOLUME, site.volume_mm3)]
+
+
+def _volume_item(name: Code, volume_mm3: float | None) -> list[sr.ContentItem]:
+    if volume_mm3 is None:
+        return []
+    return [sr.NumContentItem(name, round(volume_mm3, 3), codes.CUBIC_MILLIMETER, None, "CONTAINS")]
 
 
 def longest(track: LesionTrack) -> Lesion:
@@ -197,15 +220,12 @@ def _state(track: LesionTrack) -> sr.QualitativeEvaluation:
     return sr.QualitativeEvaluation(name=codes.LESION_STATE, value=codes.STATES[track.state])
 
 
-def _size_change(track: LesionTrack, slice_spacing_mm: float | None) -> list[sr.QualitativeEvaluation]:
-    if slice_spacing_mm is None or not track.prior_volume_mm3:
+def _size_change(track: LesionTrack, comparison: Comparison) -> list[sr.QualitativeEvaluation]:
+    if not track.prior_volume_mm3:
         return []
-    prior_mm3, current_mm3 = track.prior_volume_mm3, track.current_volume_mm3
-    if within_measurement_error(prior_mm3, current_mm3, slice_spacing_mm):
-        change = codes.NO_SIGNIFICANT_CHANGE
-    else:
-        change = codes.INCREASE if current_mm3 > prior_mm3 else codes.DECREASE
-    return [sr.QualitativeEvaluation(name=codes.SIZE_CHANGE, value=change)]
+    change = codes.INCREASE if track.current_volume_mm3 > track.prior_volume_mm3 else codes.DECREASE
+    value = change if comparison.has_changed(track) else codes.NO_SIGNIFICANT_CHANGE
+    return [sr.QualitativeEvaluation(name=codes.SIZE_CHANGE, value=value)]
 
 
 def _axis_coordinates(axis: Axis, series: SourceSeries) -> Coordinates:

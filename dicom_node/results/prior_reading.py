@@ -4,7 +4,7 @@ Our own SEG and SR are read, and so is a SEG that a radiologist has corrected wi
 to its lesions, or without tracking identifiers.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from dicom_node.results.content import (
     described_segmentations,
     is_named,
     is_point_3d,
+    measured,
     site_mm,
 )
 from dicom_node.results.uids import derive_uid, is_uid
@@ -44,11 +45,20 @@ class LesionIdentity:
 
 @dataclass(frozen=True, kw_only=True)
 class AbsentLesion:
-    """A lesion that was followed before and not there any more in the prior: its last known site there, LPS mm."""
+    """A lesion, or a part of one, that was followed before and not there any more in the prior.
+
+    Attributes
+    ----------
+    site_mm
+        Its last known site in the prior's space, LPS mm.
+    volume_mm3
+        When it was last seen; None if the report does not say.
+    """
 
     tracking_uid: str
     tracking_id: str
     site_mm: Point
+    volume_mm3: float | None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -102,7 +112,7 @@ def read_prior_results(seg_path: Path | None, sr_path: Path | None, t1c: Volume)
     return PriorResults(
         lesions=lesions,
         identities=identities,
-        absent=() if report is None else tuple(a for a in _absent(report, t1c) if a.tracking_uid not in shown),
+        absent=() if report is None else tuple(_absent(report, t1c, shown)),
         days_since_baseline=None if report is None else _days_since_baseline(report),
     )
 
@@ -156,20 +166,24 @@ def _identity(segmentation: Segmentation, number: int) -> LesionIdentity:
     )
 
 
-def _absent(report: Dataset, t1c: Volume) -> Iterator[AbsentLesion]:
-    """Find the groups that mark a site, and the lesions that were told of in words alone."""
+def _absent(report: Dataset, t1c: Volume, shown: Collection[str]) -> Iterator[AbsentLesion]:
+    """Find the groups that mark a site, lesions told of in words alone, and places where parts of lesions were.
+
+    What the SEG shows has come back there by a reader's hand, unless a part of it is meant.
+    """
     for group in filter(_is_lesion, descendants(report)):
         uid, site = _value(group, codes.TRACKING_UID, "UID"), site_mm(group)
-        if not uid or site is None:
+        if not uid or site is None or (uid in shown and not is_named(group, codes.EMPTY_SITE)):
             continue
         point = next(filter(is_point_3d, descendants(group)))
         _check_frame_of_reference(point.get("ReferencedFrameOfReferenceUID"), t1c, "SR")
         name = _value(group, codes.TRACKING_IDENTIFIER, "TextValue") or uid
-        yield AbsentLesion(tracking_uid=uid, tracking_id=name, site_mm=site)
+        volume_mm3 = measured(group, codes.LAST_VOLUME) or measured(group, codes.PRIOR_VOLUME)
+        yield AbsentLesion(tracking_uid=uid, tracking_id=name, site_mm=site, volume_mm3=volume_mm3)
 
 
 def _is_lesion(item: Dataset) -> bool:
-    return is_named(item, codes.MEASUREMENT_GROUP) or is_named(item, codes.UNSHOWN_LESION)
+    return any(is_named(item, name) for name in (codes.MEASUREMENT_GROUP, codes.UNSHOWN_LESION, codes.EMPTY_SITE))
 
 
 def _value(group: Dataset, name: Code, keyword: str) -> str:

@@ -10,7 +10,17 @@ from pydicom.sr.codedict import codes as standard
 from pydicom.sr.coding import Code
 
 from dicom_node.results import codes
-from dicom_node.results.lesion_groups import Anchors, Group, absent_group, comment, longest, present_group, unshown_item
+from dicom_node.results.course_record import EarlierReport, prior_report_item, visit_item
+from dicom_node.results.lesion_groups import (
+    Anchors,
+    Group,
+    absent_group,
+    comment,
+    empty_site_item,
+    longest,
+    present_group,
+    unshown_item,
+)
 from dicom_node.results.provenance import (
     ResultIdentity,
     complete,
@@ -25,8 +35,8 @@ from dicom_node.results.uids import derive_uid
 from dicom_node.studies.selection import SeriesDecision
 from inference.predictor import Manifest
 from tracking.comparison import Comparison
-from tracking.lesion import Point
-from tracking.track import LesionTrack, TrackState
+from tracking.track import EmptySite, LesionTrack, TrackState
+from tracking.visit import Visit
 
 SERIES_NUMBER = 9102
 SERIES_DESCRIPTION = "Brain metastases: report"
@@ -48,15 +58,19 @@ class Findings:
         Tracks and remarks.
     series
         The role of every series of the study, or the reason why it has none.
-    absent_sites_mm
-        By tracking UID the last known site of each lesion that is not there today, in the current frame of
-        reference, LPS mm. A lesion without a site (registration failed) or outside the images is told in words.
-    slice_spacing_mm
-        The larger one of the two studies compared, to tell a real change from one within the measurement error.
+    empty_sites
+        By tracking UID where lesions, or parts of them, were that are not there today, in the current frame of
+        reference. A lesion without a site (registration failed) or outside the images is told in words.
     days_since_baseline
         Days since the first study of the series of follow-ups; None when unknown.
     replaces
         Earlier reports of the same study that this one supersedes.
+    course
+        Sentences on all studies together: response, and how fast things go.
+    visits
+        To be recorded: this study's, and those before it that have no report of their own.
+    prior_report
+        The report that the identities come from.
     """
 
     source_images: Sequence[Dataset]
@@ -64,10 +78,12 @@ class Findings:
     segmentation: Segmentation | None
     comparison: Comparison
     series: tuple[SeriesDecision, ...] = ()
-    absent_sites_mm: Mapping[str, Point] = field(default_factory=dict)
-    slice_spacing_mm: float | None = None
+    empty_sites: Mapping[str, tuple[EmptySite, ...]] = field(default_factory=dict)
     days_since_baseline: int | None = None
     replaces: tuple[Dataset, ...] = ()
+    course: tuple[str, ...] = ()
+    visits: tuple[Visit, ...] = ()
+    prior_report: EarlierReport | None = None
 
 
 def build_report(findings: Findings, model: Manifest, *, identity: ResultIdentity) -> sr.Comprehensive3DSR:
@@ -130,20 +146,25 @@ def build_report(findings: Findings, model: Manifest, *, identity: ResultIdentit
 def _groups(findings: Findings, anchors: Anchors, model: Manifest) -> list[Group]:
     groups: list[Group] = []
     for track in findings.comparison.tracks:
-        site_mm = _site_in_images(track, findings, anchors)
+        site = _site_in_images(track, findings, anchors)
         if track.current:
-            groups.append(present_group(track, anchors, model, slice_spacing_mm=findings.slice_spacing_mm))
-        elif site_mm is not None:
-            groups.append(absent_group(track, site_mm, anchors))
+            groups.append(present_group(track, findings.comparison, anchors, model))
+        elif site is not None:
+            groups.append(absent_group(track, site, anchors))
     return groups
 
 
-def _site_in_images(track: LesionTrack, findings: Findings, anchors: Anchors) -> Point | None:
+def _site_in_images(track: LesionTrack, findings: Findings, anchors: Anchors) -> EmptySite | None:
     """Return where to point for a lesion that is gone; None where nothing of it can be shown or said."""
-    site_mm = findings.absent_sites_mm.get(track.tracking_uid)
-    if track.state == TrackState.NOT_ASSESSED or site_mm is None or not anchors.holds(site_mm):
+    site = _site(track, findings)
+    if track.state == TrackState.NOT_ASSESSED or site is None or not anchors.holds(site.site_mm):
         return None
-    return site_mm
+    return site
+
+
+def _site(track: LesionTrack, findings: Findings) -> EmptySite | None:
+    """Return the place of a lesion that is gone; None if it is not known."""
+    return next(iter(findings.empty_sites.get(track.tracking_uid, ())), None)
 
 
 def _nothing_shown(comparison: Comparison) -> sr.MeasurementsAndQualitativeEvaluations:
@@ -167,9 +188,13 @@ def _whole_study(findings: Findings, anchors: Anchors) -> sr.ContainerContentIte
             _number(codes.LESION_COUNT, sum(len(track.current) for track in comparison.tracks), codes.RATIO),
             _number(codes.TOTAL_VOLUME, round(comparison.current_volume_mm3, 3), codes.CUBIC_MILLIMETER),
             *_prior_study(comparison),
+            *([prior_report_item(findings.prior_report)] if findings.prior_report else []),
+            *(_text(codes.COURSE, sentence) for sentence in findings.course),
             *(_text(codes.REMARK, remark) for remark in comparison.remarks),
             *_unshown(findings, anchors),
+            *_empty_sites(findings, anchors),
             *(_text(codes.SERIES_ROLE, _series_words(decision)) for decision in findings.series),
+            *(visit_item(visit) for visit in findings.visits),
         ]
     )
     return container
@@ -202,11 +227,20 @@ def _unshown(findings: Findings, anchors: Anchors) -> list[sr.ContentItem]:
     items: list[sr.ContentItem] = []
     for track in findings.comparison.tracks:
         if not track.current and _site_in_images(track, findings, anchors) is None:
-            site_mm = findings.absent_sites_mm.get(track.tracking_uid)
-            place = "its place in this study is not known" if site_mm is None else "its place is not in the images"
+            site = _site(track, findings)
+            place = "its place in this study is not known" if site is None else "its place is not in the images"
             before = f"; {track.prior_volume_mm3:.0f} mm3 in the prior study" if track.prior else ""
             items.append(_text(codes.REMARK, f"{comment(track)}{before}; {place}."))
-            items.append(unshown_item(track, site_mm, anchors))
+            items.append(unshown_item(track, site, anchors))
+    return items
+
+
+def _empty_sites(findings: Findings, anchors: Anchors) -> list[sr.ContentItem]:
+    """Return the places that nothing else in the report holds: those of parts of lesions."""
+    items: list[sr.ContentItem] = []
+    for track in findings.comparison.tracks:
+        sites = findings.empty_sites.get(track.tracking_uid, ())
+        items += [empty_site_item(track, site, anchors) for site in (sites if track.current else sites[1:])]
     return items
 
 
@@ -240,11 +274,11 @@ def _shown_slices(findings: Findings, anchors: Anchors) -> list[int]:
     """Return the slices that groups draw on; more of them in the image library only cost time."""
     shown = set()
     for track in findings.comparison.tracks:
-        site_mm = _site_in_images(track, findings, anchors)
+        site = _site_in_images(track, findings, anchors)
         if track.current:
             shown.add(longest(track).longest_diameter.slice_index)
-        elif site_mm is not None:
-            shown.add(anchors.slice_of(site_mm))
+        elif site is not None:
+            shown.add(anchors.slice_of(site.site_mm))
     return sorted(shown)
 
 

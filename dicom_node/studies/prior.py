@@ -10,6 +10,7 @@ from dicom_node.errors import InvalidStudyError
 from dicom_node.network.archive import Archive, ArchivedStudy
 from dicom_node.results.codes import MANUFACTURER
 from dicom_node.results.content import described_segmentations
+from dicom_node.results.course_record import earlier_report
 from dicom_node.studies.physics import SeriesPhysics
 from dicom_node.studies.reading import read_study
 from dicom_node.studies.selection import require_t1c, select_series
@@ -39,12 +40,15 @@ class PriorChoice:
         Our own latest SR of the prior and the SEG that it describes; None where there is none.
     reasons
         Why each later candidate was passed over, what the prior lacks, or why there is none; sentences for the report.
+    earlier_report_paths
+        The reports that our report of the prior goes back to, the latest first.
     """
 
     prior: PriorStudy | None
     segmentation_path: Path | None
     report_path: Path | None
     reasons: tuple[str, ...]
+    earlier_report_paths: tuple[Path, ...] = ()
 
 
 def find_prior(archive: Archive, study: Study, folder: Path) -> PriorChoice:
@@ -77,7 +81,14 @@ def find_prior(archive: Archive, study: Study, folder: Path) -> PriorChoice:
         if prior.unreadable_count:
             reasons.append(f"{prior.unreadable_count} files of the prior study could not be read and were left out.")
         segmentation, report = _own_results(archive, candidate, folder / candidate.study_uid)
-        return PriorChoice(prior=prior, segmentation_path=segmentation, report_path=report, reasons=tuple(reasons))
+        earlier, gap = ((), ()) if report is None else reports_before(archive, report, folder)
+        return PriorChoice(
+            prior=prior,
+            segmentation_path=segmentation,
+            report_path=report,
+            reasons=(*reasons, *gap),
+            earlier_report_paths=earlier,
+        )
     undated = sum(one.study_date is None for one in found if one.study_uid != study.study_uid)
     if undated:
         reasons.append(f"{undated} other studies of the patient have no date and could not be used as prior.")
@@ -132,6 +143,30 @@ def _own_results(archive: Archive, study: ArchivedStudy, folder: Path) -> tuple[
         return (segmentations[-1] if segmentations else None), None
     described = described_segmentations(dcmread(reports[-1], stop_before_pixels=True))
     return next((path for path in segmentations if path.stem in described), None), reports[-1]
+
+
+def reports_before(archive: Archive, report_path: Path, folder: Path) -> tuple[tuple[Path, ...], tuple[str, ...]]:
+    """Fetch the reports that a report goes back to, the latest first, and say where one of them is missing.
+
+    Raises
+    ------
+    ArchiveUnavailableError, IncompleteFetchError
+        The archive does not answer, or does not give what it lists.
+    """
+    found: list[Path] = []
+    seen = {report_path.stem}
+    link = earlier_report(dcmread(report_path))
+    while link is not None and link.sop_instance_uid not in seen:
+        seen.add(link.sop_instance_uid)
+        study = archive.find_study(link.study_uid)
+        reports = [] if study is None else fetch_own(archive, study, "SR", folder / link.study_uid / "SR")
+        path = next((one for one in reports if one.stem == link.sop_instance_uid), None)
+        if path is None:
+            day = study.study_date if study and study.study_date else "an earlier study"
+            return tuple(found), (f"The archive no longer has our report of {day}, so the course begins after it.",)
+        found.append(path)
+        link = earlier_report(dcmread(path))
+    return tuple(found), ()
 
 
 def fetch_own(archive: Archive, study: ArchivedStudy, modality: str, folder: Path) -> list[Path]:

@@ -8,6 +8,7 @@ from tracking.dynamics.figures import Dynamics, dynamics
 from tracking.dynamics.growth import LesionGrowth, doubling_time_days, lesion_growth, log2_rate
 from tracking.dynamics.intervals import IntervalFigures, interval_figures
 from tracking.dynamics.velocity import Velocity, VelocityClass, brain_metastasis_velocity
+from tracking.dynamics.wording import describe_dynamics
 
 __all__ = [
     "FIGURE_COLUMNS",
@@ -17,6 +18,7 @@ __all__ = [
     "Velocity",
     "VelocityClass",
     "brain_metastasis_velocity",
+    "describe_dynamics",
     "doubling_time_days",
     "dynamics",
     "interval_figures",

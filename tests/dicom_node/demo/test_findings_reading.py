@@ -20,6 +20,7 @@ from tracking.comparison import Comparison
 from tracking.lesion import Lesion
 from tracking.matching import LesionTrack, TrackState
 from tracking.measurement import measure_lesions
+from tracking.track import EmptySite
 
 MODEL = Manifest(
     name="hand",
@@ -64,6 +65,8 @@ def archive(patient: SyntheticPatient, tmp_path_factory: pytest.TempPathFactory)
         current_date=study.study_date,
         prior_study_uid="1.2.3",
         prior_date=patient.studies[0].study_date,
+        slice_spacing_mm=1.5,
+        prior_slice_spacing_mm=1.5,
         tracks=(
             track(1, TrackState.PERSISTENT, (before[0],), (a,)),
             track(2, TrackState.RESOLVED, (before[1],), ()),
@@ -75,7 +78,8 @@ def archive(patient: SyntheticPatient, tmp_path_factory: pytest.TempPathFactory)
     seg = build_segmentation(t1c, labels, comparison, MODEL, identity=IDENTITY)
     findings = Findings(
         source_images=t1c, lesions=labels, segmentation=seg, comparison=comparison,
-        absent_sites_mm={"2.25.2": (18.0, 9.0, 19.0)},
+        empty_sites={"2.25.2": (EmptySite(site_mm=(18.0, 9.0, 19.0), volume_mm3=None),)},
+        course=("Partial response.", "No new tumour."),
     )  # fmt: skip
     report = build_report(findings, MODEL, identity=IDENTITY)
     for instance in (t1c[0], seg, report):
@@ -98,6 +102,7 @@ def test_every_identity_is_read_with_its_state(findings: StudyFindings) -> None:
         ("2.25.5", "L05", "new"),
     ]
     assert findings.remarks == (REMARK,)
+    assert findings.course == ("Partial response.", "No new tumour.")
     assert set(findings.objects) == {"SEG", "SR"}
 
 

@@ -9,6 +9,7 @@ from dicom_node.config import load_configuration, open_configured_archive
 from dicom_node.jobs.acceptance import AcceptedStudy, accept_study
 from dicom_node.jobs.analysis import ComparedStudy, SegmentedStudy
 from dicom_node.jobs.artefacts import save_volume
+from dicom_node.jobs.course import Course
 from dicom_node.jobs.delivery import WrittenResults, deliver_results, write_results
 from dicom_node.jobs.job import StudyJob
 from dicom_node.studies.volumes import read_volume
@@ -69,8 +70,8 @@ def compared(job: StudyJob, study: AcceptedStudy) -> ComparedStudy:
     return ComparedStudy(
         current=current,
         comparison=compare(now, measured),
-        absent_sites_mm={},
-        slice_spacing_mm=current.slice_spacing_mm,
+        empty_sites={},
+        course=Course(sentences=(), recorded=()),
         days_since_baseline=0,
     )
 

@@ -15,10 +15,11 @@ from dicom_node.results.provenance import ResultIdentity
 from dicom_node.results.uids import derive_uid
 from inference.predictor import Manifest
 from tracking.comparison import Comparison
-from tracking.lesion import Lesion
+from tracking.lesion import Lesion, Point
 from tracking.matching import LesionTrack, TrackState
 from tracking.measurement import measure_lesions
 from tracking.timepoint import Tissue
+from tracking.track import EmptySite
 
 MR_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.4"
 
@@ -172,6 +173,11 @@ def track(name: str, state: TrackState, prior: Sequence[Lesion] = (), current: S
     )
 
 
+def gone_from(site_mm: Point, volume_mm3: float | None = 904.8) -> tuple[EmptySite, ...]:
+    """Where one lesion was that is not there any more."""
+    return (EmptySite(site_mm=site_mm, volume_mm3=volume_mm3),)
+
+
 def first_study(labels: Volume, *, study_uid: str = Patient.study_uid) -> Comparison:
     """A study without a prior: lesion n is the track Ln."""
     lesions = measure_lesions(labels)
@@ -180,6 +186,7 @@ def first_study(labels: Volume, *, study_uid: str = Patient.study_uid) -> Compar
         current_date=date(2024, 5, 6),
         prior_study_uid=None,
         prior_date=None,
+        slice_spacing_mm=1.5,
         tracks=tuple(track(f"L{lesion.number}", TrackState.BASELINE, current=[lesion]) for lesion in lesions),
     )
 
@@ -202,6 +209,8 @@ def follow_up(labels: Volume) -> Comparison:
         current_date=date(2024, 5, 6),
         prior_study_uid="1.2.3.9",
         prior_date=date(2024, 2, 1),
+        slice_spacing_mm=1.5,
+        prior_slice_spacing_mm=1.5,
         tracks=(persistent, *new, resolved),
         remarks=("Leptomeningeal disease is not assessed.",),
     )

@@ -20,6 +20,7 @@ import SimpleITK as sitk
 from highdicom import Volume, get_volume_from_series
 from pydicom import dcmread
 
+from dicom_node.results.course_record import EarlierReport
 from dicom_node.results.report import Findings, build_report
 from dicom_node.results.segmentation import build_segmentation
 from dicom_node.studies.selection import SeriesDecision
@@ -31,6 +32,7 @@ from tests.dicom_node.results.phantoms import (
     Patient,
     first_study,
     follow_up,
+    gone_from,
     grid,
     mr_series,
     oblique,
@@ -38,6 +40,7 @@ from tests.dicom_node.results.phantoms import (
     tracking_uid,
     with_balls,
 )
+from tests.dicom_node.results.test_course_record import visit_of_everything
 from tracking.comparison import Comparison
 from tracking.measurement import measure_lesions
 from tracking.timepoint import MRSequence
@@ -175,8 +178,14 @@ def test_no_judge_finds_an_error(patient: Patient, tmp_path: Path) -> None:
     unseen = track("L8", TrackState.NOT_ASSESSED, [measure_lesions(labels)[0]])
     study = replace(follow_up(labels), tracks=(*follow_up(labels).tracks, unseen))
     more = {
-        "absent_sites_mm": {tracking_uid("L3"): site, unseen.tracking_uid: (0.0, 500.0, 0.0)},
-        "slice_spacing_mm": 5.0,
+        "empty_sites": {
+            tracking_uid("L1"): gone_from(site, 40.0),  # a part of it has gone
+            tracking_uid("L3"): gone_from(site),
+            unseen.tracking_uid: gone_from((0.0, 500.0, 0.0), None),
+        },
+        "course": ("RANO-BM on 2024-05-06: stable disease.",),
+        "visits": (visit_of_everything(),),
+        "prior_report": EarlierReport(study_uid="1.2.3.9", sop_instance_uid="1.2.3.9.4"),
         "days_since_baseline": 95,
     }
     write(tmp_path, labels, study, patient=patient, series=decisions, **more)

@@ -24,6 +24,7 @@ from tests.dicom_node.results.phantoms import (
     SAGITTAL,
     first_study,
     follow_up,
+    gone_from,
     grid,
     mr_series,
     oblique,
@@ -34,6 +35,7 @@ from tests.dicom_node.results.phantoms import (
 from tracking.comparison import Comparison
 from tracking.lesion import Point
 from tracking.matching import TrackState
+from tracking.track import EmptySite
 
 GRID = grid((24, 40, 32), (1.5, 0.9, 1.1), oblique(SAGITTAL))
 LABELS = with_balls(GRID, [((6, 10, 9), 4.0), ((15, 28, 20), 6.0), ((20, 8, 26), 0.4)])
@@ -41,7 +43,11 @@ SITE_MM: Point = (1.25, -9.5, 8.125)
 
 
 def write(
-    folder: Path, labels: Volume, comparison: Comparison, sites: dict[str, Point] | None = None, days: int | None = None
+    folder: Path,
+    labels: Volume,
+    comparison: Comparison,
+    sites: dict[str, tuple[EmptySite, ...]] | None = None,
+    days: int | None = None,
 ) -> tuple[Path | None, Path]:
     """Write the results of one study and return the paths of SEG and SR."""
     images = mr_series(labels)
@@ -51,7 +57,7 @@ def write(
         lesions=labels,
         segmentation=segmentation,
         comparison=comparison,
-        absent_sites_mm=sites or {},
+        empty_sites=sites or {},
         days_since_baseline=days,
     )
     build_report(findings, MODEL, identity=IDENTITY).save_as(folder / "sr.dcm")
@@ -72,7 +78,7 @@ def test_a_report_whose_segmentation_is_gone_is_refused(tmp_path: Path) -> None:
 
 
 def test_lesions_identities_and_sites_come_back(tmp_path: Path) -> None:
-    seg, sr = write(tmp_path, LABELS, follow_up(LABELS), {tracking_uid("L4"): SITE_MM}, days=95)
+    seg, sr = write(tmp_path, LABELS, follow_up(LABELS), {tracking_uid("L4"): gone_from(SITE_MM)}, days=95)
     results = read_prior_results(seg, sr, GRID)
     assert np.array_equal(results.lesions.array, LABELS.array)
     assert results.lesions.array.dtype == np.uint16
@@ -81,6 +87,7 @@ def test_lesions_identities_and_sites_come_back(tmp_path: Path) -> None:
     (absent,) = results.absent
     assert (absent.tracking_uid, absent.tracking_id) == (tracking_uid("L4"), "L4")
     assert absent.site_mm == pytest.approx(SITE_MM, abs=1e-4)
+    assert absent.volume_mm3 == pytest.approx(904.8)
     assert results.days_since_baseline == 95
 
 
@@ -116,16 +123,25 @@ def test_a_study_without_lesions_comes_back_empty(tmp_path: Path) -> None:
 def test_a_resolved_lesion_that_was_never_measured_keeps_its_site(tmp_path: Path) -> None:
     still_gone = track("L9", TrackState.RESOLVED)
     study = replace(first_study(GRID), tracks=(still_gone,))
-    seg, sr = write(tmp_path, GRID, study, {still_gone.tracking_uid: SITE_MM})
+    seg, sr = write(tmp_path, GRID, study, {still_gone.tracking_uid: gone_from(SITE_MM, 12.5)})
     (absent,) = read_prior_results(seg, sr, GRID).absent
     assert absent.site_mm == pytest.approx(SITE_MM, abs=1e-4)
+    assert absent.volume_mm3 == pytest.approx(12.5)
+
+
+def test_the_place_of_a_part_that_has_gone_is_kept(tmp_path: Path) -> None:
+    seg, sr = write(tmp_path, LABELS, follow_up(LABELS), {tracking_uid("L1"): gone_from(SITE_MM, 30.0)})
+    (absent,) = read_prior_results(seg, sr, GRID).absent
+    assert (absent.tracking_uid, absent.volume_mm3) == (tracking_uid("L1"), 30.0)
 
 
 @pytest.mark.parametrize("state", [TrackState.RESOLVED, TrackState.NOT_ASSESSED])
 def test_a_lesion_outside_the_images_keeps_its_identity(state: TrackState, tmp_path: Path) -> None:
     outside = track("L9", state)
     site: Point = (1.0, 400.0, -2.5)
-    seg, sr = write(tmp_path, GRID, replace(first_study(GRID), tracks=(outside,)), {outside.tracking_uid: site})
+    seg, sr = write(
+        tmp_path, GRID, replace(first_study(GRID), tracks=(outside,)), {outside.tracking_uid: gone_from(site)}
+    )
     (absent,) = read_prior_results(seg, sr, GRID).absent
     assert (absent.tracking_uid, absent.tracking_id) == (outside.tracking_uid, "L9")
     assert absent.site_mm == pytest.approx(site, abs=1e-4)
@@ -143,7 +159,9 @@ def test_identities_last_over_three_studies(tmp_path: Path) -> None:
         replace(today, tracking_uid=known[0].tracking_uid, tracking_id=known[0].tracking_id),
         track(known[1].tracking_id, TrackState.RESOLVED),
     )
-    seg, sr = write(tmp_path, second, replace(first_study(second), tracks=tracks), {tracks[1].tracking_uid: SITE_MM})
+    seg, sr = write(
+        tmp_path, second, replace(first_study(second), tracks=tracks), {tracks[1].tracking_uid: gone_from(SITE_MM)}
+    )
     results = read_prior_results(seg, sr, grids[1])
     third = with_balls(grids[2], balls)
     found = first_study(third).tracks
@@ -221,7 +239,7 @@ def test_a_foreign_segmentation_on_another_grid_is_sampled(tmp_path: Path) -> No
 
 
 def test_results_of_other_images_are_refused(tmp_path: Path) -> None:
-    seg, sr = write(tmp_path, LABELS, follow_up(LABELS), {tracking_uid("L4"): SITE_MM})
+    seg, sr = write(tmp_path, LABELS, follow_up(LABELS), {tracking_uid("L4"): gone_from(SITE_MM)})
     other = grid((24, 40, 32), (1.5, 0.9, 1.1), oblique(SAGITTAL), frame_of_reference_uid="1.2.3.5")
     with pytest.raises(InvalidGeometryError, match=r"SEG lies in the frame of reference 1\.2\.3\.4"):
         read_prior_results(seg, sr, other)
@@ -247,7 +265,7 @@ def test_files_that_are_something_else_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_report_without_our_details_is_no_obstacle(tmp_path: Path) -> None:
-    seg, sr = write(tmp_path, LABELS, follow_up(LABELS), {tracking_uid("L4"): SITE_MM}, days=95)
+    seg, sr = write(tmp_path, LABELS, follow_up(LABELS), {tracking_uid("L4"): gone_from(SITE_MM)}, days=95)
     report = dcmread(sr)
     del report.LongitudinalTemporalOffsetFromEvent
     del report.ContentSequence[-2:]

@@ -23,6 +23,7 @@ from tests.dicom_node.results.phantoms import (
     Patient,
     first_study,
     follow_up,
+    gone_from,
     grid,
     mr_series,
     oblique,
@@ -51,8 +52,7 @@ def findings(images: Sequence[Dataset] | None = None, **changes: Any) -> Finding
             "lesions": labels,
             "segmentation": build_segmentation(images, labels, comparison, MODEL, identity=IDENTITY),
             "comparison": comparison,
-            "absent_sites_mm": {tracking_uid("L4"): SITE_MM},
-            "slice_spacing_mm": 1.5,
+            "empty_sites": {tracking_uid("L4"): gone_from(SITE_MM)},
             **changes,
         }
     )
@@ -177,8 +177,14 @@ def test_a_change_within_the_measurement_error_is_none() -> None:
     assert code(groups(document)["L1"], "Difference in size") == "129723006"
 
 
-def test_without_a_slice_spacing_no_change_is_judged() -> None:
-    assert not children(groups(report(slice_spacing_mm=None))["L1"], "Difference in size")
+def test_the_slices_of_the_prior_study_count_too() -> None:
+    one, *_ = measure_lesions(LABELS)
+    smaller = replace(one, volume_mm3={t: v / 3 for t, v in one.volume_mm3.items()})
+    first, *others = follow_up(LABELS).tracks
+    tracks = (replace(first, prior=(smaller,)), *others)
+    for prior_slice_spacing_mm, expected in ((1.5, "15454001"), (7.0, "129723006")):
+        comparison = replace(follow_up(LABELS), tracks=tracks, prior_slice_spacing_mm=prior_slice_spacing_mm)
+        assert code(groups(report(comparison=comparison))["L1"], "Difference in size") == expected
 
 
 def test_axes_are_drawn_on_their_image_where_they_were_measured() -> None:
@@ -212,6 +218,7 @@ def test_a_resolved_lesion_points_to_its_site() -> None:
     group = groups(report(images))["L4"]
     assert group.ContentTemplateSequence[0].TemplateIdentifier == "1501"
     assert number(group, "Volume") == 0
+    assert number(group, "Volume when last seen") == pytest.approx(904.8)
     flat, solid = children(group, "Volume in prior study")[0].ContentSequence
     assert (flat.GraphicType, solid.GraphicType) == ("POINT", "POINT")
     assert flat.GraphicData == pytest.approx([SITE[2] + 0.5, SITE[1] + 0.5], abs=1e-3)
@@ -221,10 +228,10 @@ def test_a_resolved_lesion_points_to_its_site() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sites", "words"), [({}, "not known"), ({tracking_uid("L4"): (0.0, 900.0, 0.0)}, "not in the images")]
+    ("sites", "words"), [({}, "not known"), ({tracking_uid("L4"): gone_from((0.0, 900.0, 0.0))}, "not in the images")]
 )
 def test_a_resolved_lesion_without_a_site_is_told_in_words(sites: dict[str, Any], words: str) -> None:
-    document = report(absent_sites_mm=sites)
+    document = report(empty_sites=sites)
     assert list(groups(document)) == ["L1", "L2", "L3"]
     (told,) = [text for text in texts(document) if text.startswith("L4: resolved")]
     assert words in told
@@ -273,7 +280,7 @@ def test_lesions_refer_to_their_segments() -> None:
 def test_a_split_lesion_is_one_group_with_all_its_parts() -> None:
     one, two, three = measure_lesions(LABELS)
     tracks = (track("L1", TrackState.SPLIT, [one], [one, three]), track("L2", TrackState.PERSISTENT, [two], [two]))
-    found = groups(report(comparison=replace(follow_up(LABELS), tracks=tracks), absent_sites_mm={}))
+    found = groups(report(comparison=replace(follow_up(LABELS), tracks=tracks), empty_sites={}))
     (reference,) = children(found["L1"], "Referenced Segment")
     assert list(reference.ReferencedSOPSequence[0].ReferencedSegmentNumber) == [1, 3]
     whole = one.total_volume_mm3 + three.total_volume_mm3
@@ -309,13 +316,13 @@ def test_whole_study_part() -> None:
 
 
 def test_without_a_prior_the_report_says_so() -> None:
-    document = report(comparison=first_study(LABELS), absent_sites_mm={})
+    document = report(comparison=first_study(LABELS), empty_sites={})
     assert "No prior study to compare with." in texts(document)
     assert code(groups(document)["L1"], "Lesion state since prior study") == "baseline"
 
 
 def test_without_any_lesion_the_report_is_a_page_of_text() -> None:
-    document = report(lesions=GRID, comparison=first_study(GRID), segmentation=None, absent_sites_mm={})
+    document = report(lesions=GRID, comparison=first_study(GRID), segmentation=None, empty_sites={})
     assert document.ConceptNameCodeSequence[0].CodeValue == "126001"
     (container,) = children(document, "Qualitative Evaluations")
     assert number(container, "Lesions in this study") == 0
