@@ -2,26 +2,25 @@
 
 import os
 from dataclasses import dataclass, replace
-from datetime import date
-from pathlib import Path
 
 from highdicom import Volume
 
 from dicom_node.config import load_configuration
 from dicom_node.errors import InvalidStudyError
 from dicom_node.jobs.acceptance import AcceptedStudy
-from dicom_node.jobs.artefacts import load_volume, save_volume
+from dicom_node.jobs.artefacts import save_volume
 from dicom_node.jobs.brains import brain_of
 from dicom_node.jobs.course import Course, Past, first_visit, past_in_reports, tell_course
 from dicom_node.jobs.job import StudyJob
+from dicom_node.jobs.second_look import look_again
+from dicom_node.jobs.segmented import SegmentedStudy, timepoint_of
 from dicom_node.results.course_record import EarlierReport
 from dicom_node.results.prior_reading import PriorResults, read_prior_results
 from dicom_node.studies.comparability import compare_acquisitions
-from dicom_node.studies.physics import SeriesPhysics
 from dicom_node.studies.prior import PriorChoice, PriorStudy
 from dicom_node.studies.volumes import SeriesVolume, read_volume
-from inference.segmentation import lesions_at_known_places, segment
-from inference.weights import default_manifest_path, load_predictor, read_manifest
+from inference.segmentation import segment
+from inference.weights import default_manifest_path, load_predictor
 from tracking.comparison import Comparison, compare
 from tracking.lesion import Lesion
 from tracking.matching import KnownLesion, baseline_identities
@@ -30,34 +29,6 @@ from tracking.registration import Registration, RegistrationKind, register
 from tracking.timepoint import MRSequence, Timepoint
 from tracking.track import EmptySite
 from tracking.visit import visit_of_study
-
-
-@dataclass(frozen=True, kw_only=True)
-class SegmentedStudy:
-    """A study whose lesions are known; its volumes are files on the grid of its T1c.
-
-    Attributes
-    ----------
-    t1c_paths
-        DICOM files of the T1c in slice order; one for a multi-frame image.
-    t1c, brain, lesions
-        Files of `save_volume`.
-    measured
-        The lesions, measured in native space.
-    probability
-        File of `save_volume`; None for lesions that were read and not found now.
-    """
-
-    study_uid: str
-    study_date: date
-    physics: SeriesPhysics
-    slice_spacing_mm: float
-    t1c_paths: tuple[Path, ...]
-    t1c: Path
-    brain: Path
-    lesions: Path
-    measured: tuple[Lesion, ...]
-    probability: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,7 +123,7 @@ def compare_studies(
     job: StudyJob, study: AcceptedStudy, current: SegmentedStudy, fetched: PriorChoice, reading: PriorReading
 ) -> ComparedStudy:
     """Register the prior, match its lesions with today's and say what became of each."""
-    now, told = _timepoint(current), (*study.remarks, *fetched.reasons, *reading.remarks)
+    now, told = timepoint_of(current), (*study.remarks, *fetched.reasons, *reading.remarks)
     prior = reading.lesions
     if prior is None:
         comparison = compare(now, current.measured, remarks=told)
@@ -163,10 +134,10 @@ def compare_studies(
             course=_course(job, Past(), now, comparison),
             days_since_baseline=0,
         )
-    before = _timepoint(prior.study)
+    before = timepoint_of(prior.study)
     registration = register(now, before, threads=_threads(job))
-    current, kept = _keep_known_lesions(job, current, before, registration)
-    now = _timepoint(current)
+    current, kept = look_again(job, current, before, registration)
+    now = timepoint_of(current)
     remarks = (*told, *compare_acquisitions(current.physics, prior.study.physics), *kept)
     comparison = compare(now, current.measured, before, prior.known, registration, remarks=remarks)
     return ComparedStudy(
@@ -182,26 +153,6 @@ def compare_studies(
 def _course(job: StudyJob, past: Past, now: Timepoint, comparison: Comparison) -> Course:
     options = load_configuration(job.configuration_path).response
     return tell_course(past, visit_of_study(now, comparison.tracks), options)
-
-
-def _keep_known_lesions(
-    job: StudyJob, current: SegmentedStudy, before: Timepoint, registration: Registration
-) -> tuple[SegmentedStudy, tuple[str, ...]]:
-    """Look again where the prior has lesions: there is one as long as anything is left of it."""
-    if current.probability is None or registration.kind == RegistrationKind.NONE or before.lesions is None:
-        return current, ()
-    probability = load_volume(current.probability)
-    known = registration.warp(before.lesions, probability, interpolation="nearest")
-    manifest = read_manifest(load_configuration(job.configuration_path).model.manifest or default_manifest_path())
-    lesions = lesions_at_known_places(probability, load_volume(current.brain), known, manifest)
-    measured = measure_lesions(lesions, probability)
-    more = len(measured) - len(current.measured)
-    if not more:
-        return current, ()
-    again = replace(
-        current, lesions=save_volume(job.work_folder / "current-lesions-known.npz", lesions), measured=measured
-    )
-    return again, (f"{more} lesions were kept only because the prior study has one at their place: verify them.",)
 
 
 def _empty_sites(comparison: Comparison, registration: Registration) -> dict[str, tuple[EmptySite, ...]]:
@@ -240,7 +191,7 @@ def _segment_prior(job: StudyJob, found: PriorStudy, remark: str) -> PriorReadin
         day = found.study.study_date
         return PriorReading(lesions=None, remarks=(f"The study of {day} could not be compared with: {error}",))
     known = baseline_identities(study.study_uid, study.measured)
-    past = Past(visits=(first_visit(_timepoint(study), known),))
+    past = Past(visits=(first_visit(timepoint_of(study), known),))
     return PriorReading(
         lesions=PriorLesions(study=study, known=known, past=past, days_since_baseline=0),
         remarks=(remark,),
@@ -273,16 +224,6 @@ def _brain(job: StudyJob, t1c: Volume) -> Volume:
     return brain_of(t1c, cache_folder=folder, threads=_threads(job))
 
 
-def _timepoint(study: SegmentedStudy) -> Timepoint:
-    return Timepoint(
-        study_uid=study.study_uid,
-        study_date=study.study_date,
-        images={MRSequence.T1C: load_volume(study.t1c)},
-        brain=load_volume(study.brain),
-        lesions=load_volume(study.lesions),
-    )
-
-
 def _read_prior(job: StudyJob, prior: PriorChoice, found: PriorStudy) -> PriorLesions:
     """Take the prior's lesions from its own SEG and SR; its brain is needed for registration.
 
@@ -310,7 +251,7 @@ def _past(prior: PriorChoice, study: SegmentedStudy, known: tuple[KnownLesion, .
     past = Past()
     if prior.report_path is not None:
         past = past_in_reports(prior.report_path, prior.earlier_report_paths, study.study_uid)
-    return past if past.visits else replace(past, visits=(first_visit(_timepoint(study), known),))
+    return past if past.visits else replace(past, visits=(first_visit(timepoint_of(study), known),))
 
 
 def _known_lesions(results: PriorResults, measured: tuple[Lesion, ...]) -> tuple[KnownLesion, ...]:

@@ -7,11 +7,12 @@ from pydicom import Dataset, dcmread
 
 from dicom_node.config import load_configuration, open_configured_archive
 from dicom_node.jobs.acceptance import AcceptedStudy, accept_study
-from dicom_node.jobs.analysis import ComparedStudy, SegmentedStudy
+from dicom_node.jobs.analysis import ComparedStudy
 from dicom_node.jobs.artefacts import save_volume
 from dicom_node.jobs.course import Course
 from dicom_node.jobs.delivery import WrittenResults, deliver_results, write_results
 from dicom_node.jobs.job import StudyJob
+from dicom_node.jobs.segmented import SegmentedStudy
 from dicom_node.studies.volumes import read_volume
 from tests.dicom_node.results.phantoms import with_balls
 from tests.dicom_node.studies.scanners import SIEMENS_MPRAGE, grid, save, series

@@ -1,0 +1,49 @@
+"""A study whose lesions are known, as it passes from step to step: numbers here, volumes in files."""
+
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from dicom_node.jobs.artefacts import load_volume
+from dicom_node.studies.physics import SeriesPhysics
+from tracking.lesion import Lesion
+from tracking.timepoint import MRSequence, Timepoint
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentedStudy:
+    """A study whose lesions are known; its volumes are files on the grid of its T1c.
+
+    Attributes
+    ----------
+    t1c_paths
+        DICOM files of the T1c in slice order; one for a multi-frame image.
+    t1c, brain, lesions
+        Files of `save_volume`.
+    measured
+        The lesions, measured in native space.
+    probability
+        File of `save_volume`; None for lesions that were read and not found now.
+    """
+
+    study_uid: str
+    study_date: date
+    physics: SeriesPhysics
+    slice_spacing_mm: float
+    t1c_paths: tuple[Path, ...]
+    t1c: Path
+    brain: Path
+    lesions: Path
+    measured: tuple[Lesion, ...]
+    probability: Path | None = None
+
+
+def timepoint_of(study: SegmentedStudy) -> Timepoint:
+    """Load the volumes of a study."""
+    return Timepoint(
+        study_uid=study.study_uid,
+        study_date=study.study_date,
+        images={MRSequence.T1C: load_volume(study.t1c)},
+        brain=load_volume(study.brain),
+        lesions=load_volume(study.lesions),
+    )

@@ -1,0 +1,74 @@
+"""The prior study's knowledge is used on today's probability map; the weights of the package set the threshold."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from highdicom import Volume
+
+from dicom_node.jobs.artefacts import load_volume, save_volume
+from dicom_node.jobs.job import StudyJob
+from dicom_node.jobs.second_look import look_again
+from dicom_node.jobs.segmented import SegmentedStudy
+from dicom_node.studies.physics import SeriesPhysics
+from tests.tracking.phantoms import CURRENT_UID, PRIOR_UID, empty_grid, timepoint, with_balls
+from tests.tracking.test_matching import registration
+from tracking.measurement import measure_lesions
+from tracking.registration import RegistrationKind
+
+GRID = empty_grid((40, 60, 60))
+LEFT, RIGHT, FAR = (-6.0, 0.0, 0.0), (6.0, 0.0, 0.0), (0.0, 20.0, 0.0)
+BEFORE = timepoint(with_balls(GRID, [(LEFT, 5.0), (RIGHT, 5.0), (FAR, 4.0)]), PRIOR_UID)
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> StudyJob:
+    return StudyJob(job_id="1.2:now", study_uid="1.2", instance_paths=(), work_folder=tmp_path, configuration_path=None)
+
+
+def study(job: StudyJob, seen: Volume, probability: Volume) -> SegmentedStudy:
+    brain = GRID.with_array(np.ones(GRID.spatial_shape, np.uint8))
+    return SegmentedStudy(
+        study_uid=CURRENT_UID,
+        study_date=BEFORE.study_date,
+        physics=SeriesPhysics(modality="MR"),
+        slice_spacing_mm=1.0,
+        t1c_paths=(),
+        t1c=save_volume(job.work_folder / "t1c.npz", GRID),
+        brain=save_volume(job.work_folder / "brain.npz", brain),
+        lesions=save_volume(job.work_folder / "lesions.npz", seen),
+        measured=measure_lesions(seen),
+        probability=save_volume(job.work_folder / "probability.npz", probability),
+    )
+
+
+def today(job: StudyJob, balls: Sequence[tuple[Sequence[float], float]], *, faint: bool = False) -> SegmentedStudy:
+    """Lesions that the network is sure of; the far one only if it is not faint."""
+    shown = with_balls(GRID, balls).array > 0
+    certain = with_balls(GRID, balls[:1] if faint else balls).array > 0
+    probability = np.where(certain, 1.0, np.where(shown, 0.6, 0.0)).astype(np.float32)
+    seen = GRID.with_array(certain.astype(np.uint16))
+    return study(job, seen, GRID.with_array(probability))
+
+
+def test_two_known_lesions_that_touch_stay_two(job: StudyJob) -> None:
+    again, remarks = look_again(job, today(job, [(LEFT, 6.3), (RIGHT, 6.3)]), BEFORE, registration())
+    assert len(again.measured) == 2
+    assert sorted(round(lesion.centroid_mm[0]) for lesion in again.measured) == [-6, 6]
+    assert remarks == ("Lesions that touch a neighbour and were told apart as in the prior study: 1.",)
+    assert set(np.unique(load_volume(again.lesions).array)) == {0, 1, 2}
+
+
+def test_what_is_left_of_a_known_lesion_is_kept_though_it_is_faint(job: StudyJob) -> None:
+    faint = today(job, [(LEFT, 5.0), (FAR, 3.0)], faint=True)
+    assert len(faint.measured) == 1
+    again, remarks = look_again(job, faint, BEFORE, registration())
+    assert len(again.measured) == 2
+    assert remarks == ("Lesions kept only because the prior study has one at their place: 1; verify them.",)
+
+
+def test_without_registration_nothing_is_known(job: StudyJob) -> None:
+    faint = today(job, [(LEFT, 5.0), (FAR, 3.0)], faint=True)
+    assert look_again(job, faint, BEFORE, replace(registration(), kind=RegistrationKind.NONE)) == (faint, ())
