@@ -25,10 +25,14 @@ def _interval(name: str, figures: IntervalFigures) -> str:
     change = figures.volume_change_per_tumour_mm3_per_month
     growth = "no lesion to follow" if change is None else f"{change:+.0f} mm³ per followed lesion and month"
     return (
-        f"{name}, {figures.start} to {figures.end} ({figures.months:.1f} months): {figures.count_at_start} lesions with"
+        f"{name}, {figures.start} to {figures.end} ({figures.months:.1f} months): {_lesions(figures.count_at_start)} with"
         f" {figures.volume_at_start_mm3:.0f} mm³, then {figures.count_at_end} with {figures.volume_at_end_mm3:.0f} mm³;"
         f" {figures.new_tumours} new ({figures.new_tumours_per_month:.2f} per month); {growth}{_doubling(figures)}."
     )
+
+
+def _lesions(count: int) -> str:
+    return f"{count} lesion" if count == 1 else f"{count} lesions"
 
 
 def _doubling(figures: IntervalFigures) -> str:
