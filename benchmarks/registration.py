@@ -18,29 +18,35 @@ import resource
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from datetime import date
 from pathlib import Path
 from typing import Annotated
 
-import nibabel as nib
 import numpy as np
 import typer
 from highdicom import Volume
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
-from scipy.ndimage import distance_transform_edt, gaussian_filter, map_coordinates
-from scipy.spatial.transform import Rotation
 
-from inference.preprocessing import ORIENTATION
+from benchmarks.scenes.heads import (
+    CAVITY,
+    ENHANCEMENT,
+    centres_mm,
+    deep_site,
+    mapped,
+    read_head,
+    sampled,
+    scanned,
+    second_scan,
+    study_of,
+)
 from tracking.registration import Registration, register
-from tracking.timepoint import MRSequence, Timepoint
+from tracking.timepoint import Timepoint
 
 FloatArray = NDArray[np.float64]
 PointMap = Callable[[FloatArray], FloatArray]
 
 NEAR_MM = 15.0
-SLICE_MM = 4.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,60 +97,31 @@ class Result:
 def make_scene(stem: Path, change: Change, *, seed: int) -> Scene:
     """Make the two studies of a head (NIfTI files ``<stem>_t1c`` and ``<stem>_brain``)."""
     rng = np.random.default_rng(seed)
-    image, brain = (_read(stem, kind) for kind in ("t1c", "brain"))
-    inside = brain.array > 0
-    middle = _centres_mm(brain)[inside].mean(axis=0)
-    site = _deep_site(brain.with_array(inside), rng)
-    unturn, grid = _second_scan(middle, rng)
+    image, brain = read_head(stem)
+    inside = brain.array
+    middle = centres_mm(brain)[inside].mean(axis=0)
+    site = deep_site(brain, rng)
+    pose, grid = second_scan(middle, rng)
     bend = _bend(site, change, rng)
-    unturned = unturn(_centres_mm(grid))
+    unturned = mapped(pose, centres_mm(grid))
     current_mass = np.linalg.norm(unturned - site, axis=-1) < change.current_radius_mm
-    prior_mass = np.linalg.norm(_centres_mm(image) - site, axis=-1) < change.prior_radius_mm
+    prior_mass = np.linalg.norm(centres_mm(image) - site, axis=-1) < change.prior_radius_mm
     there = bend(unturned)
-    brain_now = (_sampled(brain, there) > 0.5) | current_mass
+    brain_now = (sampled(brain, there) > 0.5) | current_mass
     white = float(np.median(image.array[inside]))
-    now = np.where(current_mass, white * (0.35 if change.current_is_cavity else 1.9), _sampled(image, there))
+    brightness = CAVITY if change.current_is_cavity else ENHANCEMENT
+    now = np.where(current_mass, white * brightness, sampled(image, there))
     lesion_now = np.zeros_like(current_mass) if change.current_is_cavity else current_mass
     near, far = _targets(grid, unturned, brain_now, (site, change.current_radius_mm))
     return Scene(
-        current=_study(grid, _scanned(now, white, rng), (brain_now, lesion_now), uid="1.2.3.2"),
-        prior=_study(image, np.where(prior_mass, white * 1.9, image.array), (inside, prior_mass), uid="1.2.3.1"),
-        to_prior=lambda points: bend(unturn(points)),
+        current=study_of(grid, scanned(now, white, rng), (brain_now, lesion_now), uid="1.2.3.2"),
+        prior=study_of(
+            image, np.where(prior_mass, white * ENHANCEMENT, image.array), (inside, prior_mass), uid="1.2.3.1"
+        ),
+        to_prior=lambda points: bend(mapped(pose, points)),
         near_mm=near,
         far_mm=far,
     )
-
-
-def _read(stem: Path, kind: str) -> Volume:
-    volume = Volume.from_nibabel(nib.load(f"{stem}_{kind}.nii.gz"))
-    return volume.to_patient_orientation(ORIENTATION)
-
-
-def _centres_mm(volume: Volume) -> FloatArray:
-    indices = np.moveaxis(np.indices(volume.spatial_shape), 0, -1)
-    return np.asarray(indices @ volume.affine[:3, :3].T + volume.affine[:3, 3])
-
-
-def _deep_site(brain: Volume, rng: np.random.Generator) -> FloatArray:
-    """Choose a place at least 18 mm below the brain's surface."""
-    depth_mm = distance_transform_edt(brain.array, sampling=brain.spacing)
-    places = np.argwhere(depth_mm > min(18.0, 0.8 * depth_mm.max()))
-    index = places[rng.integers(len(places))]
-    return np.asarray(brain.affine[:3, :3] @ index + brain.affine[:3, 3])
-
-
-def _second_scan(middle: FloatArray, rng: np.random.Generator) -> tuple[PointMap, Volume]:
-    """Return the map from the second scan to the head, and the grid of that scan: oblique, slices of 4 mm."""
-    turn = Rotation.from_euler("xyz", rng.uniform(-8, 8, 3), degrees=True).as_matrix()
-    shift = rng.uniform(-12, 12, 3)
-    axial = np.array([(0.0, 0.0, 1.0), (0.0, 1.0, 0.0), (1.0, 0.0, 0.0)])  # columns: steps along slices, rows, columns
-    tilt = Rotation.from_euler("xyz", rng.uniform(-8, 8, 3), degrees=True).as_matrix()
-    shape = np.array([44, 200, 170])
-    affine = np.eye(4)
-    affine[:3, :3] = tilt @ axial * (SLICE_MM, 1.0, 1.0)
-    affine[:3, 3] = middle + shift - affine[:3, :3] @ ((shape - 1) / 2)
-    grid = Volume(np.zeros(shape, np.uint8), affine, "PATIENT")
-    return (lambda points: (points - middle - shift) @ turn + middle), grid
 
 
 def _bend(site: FloatArray, change: Change, rng: np.random.Generator) -> PointMap:
@@ -164,31 +141,6 @@ def _bend(site: FloatArray, change: Change, rng: np.random.Generator) -> PointMa
     return bend
 
 
-def _sampled(volume: Volume, points_mm: FloatArray) -> FloatArray:
-    indices = points_mm @ volume.inverse_affine[:3, :3].T + volume.inverse_affine[:3, 3]
-    return np.asarray(map_coordinates(volume.array.astype(np.float32), np.moveaxis(indices, -1, 0), order=1))
-
-
-def _scanned(image: FloatArray, white: float, rng: np.random.Generator) -> FloatArray:
-    """Add another bias field (±15 %) and noise (3 % of white matter)."""
-    rough = gaussian_filter(rng.normal(size=(11, 50, 42)), (2.5, 10, 10))
-    field = map_coordinates(rough / np.abs(rough).max(), np.indices(image.shape) / 4.0, order=1, mode="nearest")
-    return np.asarray(image * (1 + 0.15 * field) + rng.normal(0, 0.03 * white, image.shape))
-
-
-def _study(
-    grid: Volume, image: FloatArray, masks: tuple[NDArray[np.bool_], NDArray[np.bool_]], *, uid: str
-) -> Timepoint:
-    brain, lesions = masks
-    return Timepoint(
-        study_uid=uid,
-        study_date=date(2024, 1, 1),
-        images={MRSequence.T1C: grid.with_array(image.astype(np.float32))},
-        brain=grid.with_array(brain),
-        lesions=grid.with_array(lesions.astype(np.uint16)),
-    )
-
-
 def _targets(
     grid: Volume, unturned: FloatArray, brain: NDArray[np.bool_], mass: tuple[FloatArray, float]
 ) -> tuple[FloatArray, FloatArray]:
@@ -196,7 +148,7 @@ def _targets(
     from_edge = np.linalg.norm(unturned - mass[0], axis=-1) - mass[1]
     near = brain & (from_edge > 1) & (from_edge < NEAR_MM)
     far = brain & (from_edge >= NEAR_MM)
-    centres = _centres_mm(grid)
+    centres = centres_mm(grid)
     return centres[near][::7], centres[far][::101]
 
 

@@ -25,8 +25,9 @@ def _interval(name: str, figures: IntervalFigures) -> str:
     change = figures.volume_change_per_tumour_mm3_per_month
     growth = "no lesion to follow" if change is None else f"{change:+.0f} mm³ per followed lesion and month"
     return (
-        f"{name}, {figures.start} to {figures.end} ({figures.months:.1f} months): {_lesions(figures.count_at_start)} with"
-        f" {figures.volume_at_start_mm3:.0f} mm³, then {figures.count_at_end} with {figures.volume_at_end_mm3:.0f} mm³;"
+        f"{name}, {figures.start} to {figures.end} ({figures.months:.1f} months):"
+        f" {_lesions(figures.count_at_start)} with {figures.volume_at_start_mm3:.0f} mm³,"
+        f" then {figures.count_at_end} with {figures.volume_at_end_mm3:.0f} mm³;"
         f" {figures.new_tumours} new ({figures.new_tumours_per_month:.2f} per month); {growth}{_doubling(figures)}."
     )
 
