@@ -10,7 +10,7 @@ from dicom_node.errors import InvalidStudyError
 from dicom_node.jobs.acceptance import AcceptedStudy
 from dicom_node.jobs.artefacts import save_volume
 from dicom_node.jobs.brains import brain_of
-from dicom_node.jobs.course import Course, Past, first_visit, past_in_reports, tell_course
+from dicom_node.jobs.course import Course, Past, criteria_of, first_visit, past_in_reports, tell_course
 from dicom_node.jobs.job import StudyJob
 from dicom_node.jobs.second_look import look_again
 from dicom_node.jobs.segmented import SegmentedStudy, timepoint_of
@@ -22,6 +22,7 @@ from dicom_node.studies.volumes import SeriesVolume, read_volume
 from inference.segmentation import segment
 from inference.weights import default_manifest_path, load_predictor
 from tracking.comparison import Comparison, compare
+from tracking.detail import LesionDetail, lesion_details
 from tracking.lesion import Lesion
 from tracking.matching import KnownLesion, baseline_identities
 from tracking.measurement import measure_lesions
@@ -75,6 +76,8 @@ class ComparedStudy:
     ----------
     empty_sites
         By tracking UID where lesions were that are not there any more, in the current frame of reference.
+    details
+        By tracking UID where each lesion lies, and notes.
     course
         What is said of all visits together.
     prior_report
@@ -84,6 +87,7 @@ class ComparedStudy:
     current: SegmentedStudy
     comparison: Comparison
     empty_sites: dict[str, tuple[EmptySite, ...]]
+    details: dict[str, LesionDetail]
     course: Course
     days_since_baseline: int
     prior_report: EarlierReport | None = None
@@ -126,33 +130,36 @@ def compare_studies(
     now, told = timepoint_of(current), (*study.remarks, *fetched.reasons, *reading.remarks)
     prior = reading.lesions
     if prior is None:
-        comparison = compare(now, current.measured, remarks=told)
-        return ComparedStudy(
-            current=current,
-            comparison=comparison,
-            empty_sites={},
-            course=_course(job, Past(), now, comparison),
-            days_since_baseline=0,
-        )
+        return _compared(job, current, compare(now, current.measured, remarks=told), Past(), {})
     before = timepoint_of(prior.study)
     registration = register(now, before, threads=_threads(job))
     current, kept = look_again(job, current, before, registration)
     now = timepoint_of(current)
     remarks = (*told, *compare_acquisitions(current.physics, prior.study.physics), *kept)
     comparison = compare(now, current.measured, before, prior.known, registration, remarks=remarks)
+    compared = _compared(job, current, comparison, prior.past, _empty_sites(comparison, registration))
+    return replace(compared, days_since_baseline=prior.days_since_baseline + (comparison.interval_days or 0))
+
+
+def _compared(
+    job: StudyJob,
+    current: SegmentedStudy,
+    comparison: Comparison,
+    past: Past,
+    empty_sites: dict[str, tuple[EmptySite, ...]],
+) -> ComparedStudy:
+    """Add what is said of each lesion by itself, and of all visits together."""
+    now, options = timepoint_of(current), load_configuration(job.configuration_path).response
+    criteria = criteria_of(options)
     return ComparedStudy(
         current=current,
         comparison=comparison,
-        empty_sites=_empty_sites(comparison, registration),
-        course=_course(job, prior.past, now, comparison),
-        days_since_baseline=prior.days_since_baseline + (comparison.interval_days or 0),
-        prior_report=prior.past.report,
+        empty_sites=empty_sites,
+        details=dict(lesion_details(now, comparison.tracks, empty_sites, criteria=criteria)),
+        course=tell_course(past, visit_of_study(now, comparison.tracks), criteria),
+        days_since_baseline=0,
+        prior_report=past.report,
     )
-
-
-def _course(job: StudyJob, past: Past, now: Timepoint, comparison: Comparison) -> Course:
-    options = load_configuration(job.configuration_path).response
-    return tell_course(past, visit_of_study(now, comparison.tracks), options)
 
 
 def _empty_sites(comparison: Comparison, registration: Registration) -> dict[str, tuple[EmptySite, ...]]:

@@ -100,12 +100,16 @@ def first_visit(study: Timepoint, known: Sequence[KnownLesion]) -> Visit:
     return visit_of_study(study, tracks)
 
 
-def tell_course(past: Past, today: Visit, options: ResponseOptions) -> Course:
+def criteria_of(options: ResponseOptions) -> Criteria:
+    """Return the options of RANO-BM that the configuration sets."""
+    return Criteria(immunotherapy=options.immunotherapy, small_lesions=options.small_lesions)
+
+
+def tell_course(past: Past, today: Visit, criteria: Criteria) -> Course:
     """Say what all visits together mean; of several studies of one day the latest stands for it."""
     before = {visit.day: visit for visit in past.visits if visit.day < today.day}
     twice = f"Of several studies of {today.day} only this one is part of the course."
     remarks = (*past.remarks, *([twice] if any(visit.day == today.day for visit in past.visits) else []))
-    criteria = Criteria(immunotherapy=options.immunotherapy, small_lesions=options.small_lesions)
     return Course(
         sentences=(*remarks, *describe_course((*before.values(), today), criteria)),
         recorded=(today,) if past.report is not None else (*before.values(), today),

@@ -50,6 +50,7 @@ def write_results(job: StudyJob, study: AcceptedStudy, compared: ComparedStudy) 
             empty_sites=compared.empty_sites,
             days_since_baseline=compared.days_since_baseline,
             replaces=_replaced(job, identity.uid("SR", job.study_uid, model)),
+            details=compared.details,
             course=compared.course.sentences,
             visits=compared.course.recorded,
             prior_report=compared.prior_report,

@@ -3,6 +3,7 @@
 from highdicom.coding_schemes import CodingSchemeIdentificationItem
 from pydicom.sr.coding import Code
 
+from tracking.measurement import Side
 from tracking.track import TrackState
 from tracking.visit import Presence
 
@@ -17,6 +18,27 @@ ABNORMAL_STRUCTURE = Code("49755003", "SCT", "Morphologically Abnormal Structure
 METASTASIS = Code("14799000", "SCT", "Neoplasm, Secondary")
 BRAIN = Code("12738006", "SCT", "Brain")
 ARTIFICIAL_INTELLIGENCE = Code("123110", "DCM", "Artificial Intelligence")
+
+# Where in the brain (PS3.16 CID 7140, CID 244), by the names of `tracking.measurement.anatomy`
+REGIONS = {
+    "cerebral white matter": Code("68523003", "SCT", "Cerebral White Matter"),
+    "cerebral cortex": Code("40146001", "SCT", "Cerebral Gray Matter"),
+    "lateral ventricle": Code("66720007", "SCT", "Lateral Ventricle"),
+    "cerebellar white matter": Code("33060004", "SCT", "Cerebellar White Matter"),
+    "cerebellar cortex": Code("25991003", "SCT", "Cerebellar Cortex"),
+    "thalamus": Code("119406000", "SCT", "Thalamus"),
+    "caudate nucleus": Code("11000004", "SCT", "Caudate Nucleus"),
+    "putamen": Code("89278009", "SCT", "Putamen"),
+    "pallidum": Code("14738005", "SCT", "Globus Pallidus"),
+    "hippocampus": Code("5366008", "SCT", "Hippocampus"),
+    "amygdala": Code("4958002", "SCT", "Amygdala"),
+    "nucleus accumbens": Code("427667007", "SCT", "Nucleus Accumbens"),
+    "ventral diencephalon": Code("110700", "DCM", "Ventral Diencephalon"),
+    "third ventricle": Code("49841001", "SCT", "Third ventricle"),
+    "fourth ventricle": Code("35918002", "SCT", "Fourth Ventricle"),
+    "brain stem": Code("119238007", "SCT", "Brain Stem"),
+}
+SIDES = {Side.LEFT: Code("7771000", "SCT", "Left"), Side.RIGHT: Code("24028007", "SCT", "Right")}
 
 # Report (PS3.16 TID 1500, TID 1411)
 MEASUREMENT_REPORT = Code("126000", "DCM", "Imaging Measurement Report")

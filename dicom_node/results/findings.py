@@ -30,7 +30,7 @@ class Finding:
     colour
         ``#rrggbb`` from Recommended Display CIELab Value (0062,000D).
     remarks
-        Doubts about this lesion.
+        Doubts about this lesion, its place in words and notes on its size.
     """
 
     tracking_uid: str

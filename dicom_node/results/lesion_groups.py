@@ -14,7 +14,9 @@ from dicom_node.results import codes
 from dicom_node.results.sources import SourceSeries
 from inference.predictor import Manifest
 from tracking.comparison import Comparison
+from tracking.detail import LesionDetail
 from tracking.lesion import Axis, Lesion, Point
+from tracking.measurement import Place
 from tracking.track import EmptySite, LesionTrack
 
 Group = sr.VolumetricROIMeasurementsAndQualitativeEvaluations | sr.MeasurementsAndQualitativeEvaluations
@@ -51,7 +53,7 @@ class Anchors:
 
 
 def present_group(
-    track: LesionTrack, comparison: Comparison, anchors: Anchors, model: Manifest
+    track: LesionTrack, comparison: Comparison, detail: LesionDetail, anchors: Anchors, model: Manifest
 ) -> sr.VolumetricROIMeasurementsAndQualitativeEvaluations:
     """Describe a lesion that is there today (TID 1411), with its axes drawn on their image.
 
@@ -61,6 +63,8 @@ def present_group(
         With at least one current lesion; of several the longest gives the axes, and the volume is their sum.
     comparison
         Which the track is from; it tells a real change from measurement error.
+    detail
+        Where it lies, and notes.
     anchors, model
         Images and SEG to refer to; the model that found the lesion.
     """
@@ -70,7 +74,7 @@ def present_group(
         referenced_segment=_referenced_segment(track.current, anchors),
         finding_category=codes.ABNORMAL_STRUCTURE,
         finding_type=codes.METASTASIS,
-        finding_sites=[sr.FindingSite(anatomic_location=codes.BRAIN)],
+        finding_sites=[_finding_site(detail.place)],
         algorithm_id=sr.AlgorithmIdentification(name=model.name, version=model.version),
         measurements=[
             _number(codes.VOLUME, track.current_volume_mm3, codes.CUBIC_MILLIMETER),
@@ -88,11 +92,13 @@ def present_group(
     # The method of the group, not of the volume: viewers leave out a number whose first child is a code, and dcmqi
     # reads the method here alone.
     _insert(group, sr.CodeContentItem(codes.MEASUREMENT_METHOD, codes.VOXEL_SUM, "HAS CONCEPT MOD"))
-    _insert(group, sr.TextContentItem(codes.COMMENT, comment(track), "CONTAINS"))
+    _insert(group, sr.TextContentItem(codes.COMMENT, comment(track, detail), "CONTAINS"))
     return group
 
 
-def absent_group(track: LesionTrack, site: EmptySite, anchors: Anchors) -> sr.MeasurementsAndQualitativeEvaluations:
+def absent_group(
+    track: LesionTrack, site: EmptySite, detail: LesionDetail, anchors: Anchors
+) -> sr.MeasurementsAndQualitativeEvaluations:
     """Describe a lesion that is not there today (TID 1501), anchored to the site where it was.
 
     A TID 1411 group must have a region, and there is none; a point on the image nearest to the site shows where.
@@ -103,6 +109,8 @@ def absent_group(track: LesionTrack, site: EmptySite, anchors: Anchors) -> sr.Me
         Without a current lesion.
     site
         Where it was, in the current frame of reference, within the images.
+    detail
+        The same in words.
     anchors
         Images to refer to.
     """
@@ -110,7 +118,7 @@ def absent_group(track: LesionTrack, site: EmptySite, anchors: Anchors) -> sr.Me
         tracking_identifier=sr.TrackingIdentifier(uid=track.tracking_uid, identifier=track.tracking_id),
         finding_category=codes.ABNORMAL_STRUCTURE,
         finding_type=codes.METASTASIS,
-        finding_sites=[sr.FindingSite(anatomic_location=codes.BRAIN)],
+        finding_sites=[_finding_site(detail.place)],
         measurements=[
             *_comparison(track),
             *([] if site.volume_mm3 is None else [_number(codes.LAST_VOLUME, site.volume_mm3, codes.CUBIC_MILLIMETER)]),
@@ -121,7 +129,7 @@ def absent_group(track: LesionTrack, site: EmptySite, anchors: Anchors) -> sr.Me
     anchored = codes.PRIOR_VOLUME if track.prior_volume_mm3 else codes.VOLUME
     at_slice = anchors.slice_of(site.site_mm)
     _anchor(group, anchored, _coordinates("POINT", np.array([site.site_mm]), at_slice, anchors.series))
-    _insert(group, sr.TextContentItem(codes.COMMENT, comment(track), "CONTAINS"))
+    _insert(group, sr.TextContentItem(codes.COMMENT, comment(track, detail), "CONTAINS"))
     return group
 
 
@@ -175,9 +183,18 @@ def longest(track: LesionTrack) -> Lesion:
     return max(track.current, key=lambda lesion: lesion.longest_diameter.length_mm)
 
 
-def comment(track: LesionTrack) -> str:
-    """Return the line that names a lesion beside its measurements: identity, state, and every doubt."""
-    return "; ".join([f"{track.tracking_id}: {track.state.value}", *track.remarks])
+def comment(track: LesionTrack, detail: LesionDetail | None = None) -> str:
+    """Return the line that names a lesion beside its measurements: identity, state, place, every doubt, and notes."""
+    parts = [f"{track.tracking_id}: {track.state.value}"]
+    if detail is not None and detail.place.region is not None:
+        parts.append(str(detail.place))
+    return "; ".join([*parts, *track.remarks, *(detail.notes if detail else ())])
+
+
+def _finding_site(place: Place) -> sr.FindingSite:
+    side = None if place.side is None else codes.SIDES.get(place.side)
+    region = codes.BRAIN if place.region is None else codes.REGIONS.get(place.region, codes.BRAIN)
+    return sr.FindingSite(anatomic_location=region, laterality=side)
 
 
 def _referenced_segment(lesions: Sequence[Lesion], anchors: Anchors) -> sr.ReferencedSegment:

@@ -35,11 +35,14 @@ from dicom_node.results.uids import derive_uid
 from dicom_node.studies.selection import SeriesDecision
 from inference.predictor import Manifest
 from tracking.comparison import Comparison
+from tracking.detail import LesionDetail
+from tracking.measurement import Place
 from tracking.track import EmptySite, LesionTrack, TrackState
 from tracking.visit import Visit
 
 SERIES_NUMBER = 9102
 SERIES_DESCRIPTION = "Brain metastases: report"
+NO_DETAIL = LesionDetail(place=Place())
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -65,6 +68,8 @@ class Findings:
         Days since the first study of the series of follow-ups; None when unknown.
     replaces
         Earlier reports of the same study that this one supersedes.
+    details
+        By tracking UID where each lesion lies, and notes.
     course
         Sentences on all studies together: response, and how fast things go.
     visits
@@ -81,6 +86,7 @@ class Findings:
     empty_sites: Mapping[str, tuple[EmptySite, ...]] = field(default_factory=dict)
     days_since_baseline: int | None = None
     replaces: tuple[Dataset, ...] = ()
+    details: Mapping[str, LesionDetail] = field(default_factory=dict)
     course: tuple[str, ...] = ()
     visits: tuple[Visit, ...] = ()
     prior_report: EarlierReport | None = None
@@ -147,10 +153,11 @@ def _groups(findings: Findings, anchors: Anchors, model: Manifest) -> list[Group
     groups: list[Group] = []
     for track in findings.comparison.tracks:
         site = _site_in_images(track, findings, anchors)
+        detail = findings.details.get(track.tracking_uid, NO_DETAIL)
         if track.current:
-            groups.append(present_group(track, findings.comparison, anchors, model))
+            groups.append(present_group(track, findings.comparison, detail, anchors, model))
         elif site is not None:
-            groups.append(absent_group(track, site, anchors))
+            groups.append(absent_group(track, site, detail, anchors))
     return groups
 
 

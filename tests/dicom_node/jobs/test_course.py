@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dicom_node.config import ResponseOptions
-from dicom_node.jobs.course import Past, first_visit, past_in_reports, tell_course
+from dicom_node.jobs.course import Past, criteria_of, first_visit, past_in_reports, tell_course
 from dicom_node.results import codes
 from dicom_node.results.content import descendants
 from dicom_node.results.course_record import EarlierReport
@@ -16,7 +16,8 @@ from tests.tracking.visits import FIRST_DAY, sizes
 from tracking.matching import baseline_identities
 from tracking.measurement import measure_lesions
 
-OPTIONS = ResponseOptions()
+OPTIONS = criteria_of(ResponseOptions())
+EARLIER, LATER = sizes(0, **{"1": 20}), sizes(60, **{"1": 12})  # names that a tracking UID may have
 REPORT = EarlierReport(study_uid="1.2", sop_instance_uid="1.2.3")
 
 
@@ -39,7 +40,7 @@ def test_immunotherapy_of_the_configuration_is_heeded() -> None:
     past = Past(visits=(sizes(0, a=20),), report=REPORT)
     today = sizes(60, a=20, b=8)
     assert "progressive disease (" in tell_course(past, today, OPTIONS).sentences[0]
-    assert "stable disease (" in tell_course(past, today, ResponseOptions(immunotherapy=True)).sentences[0]
+    assert "stable disease (" in tell_course(past, today, criteria_of(ResponseOptions(immunotherapy=True))).sentences[0]
 
 
 def test_visits_that_no_report_holds_are_recorded_by_todays() -> None:
@@ -56,10 +57,10 @@ def test_of_two_studies_of_one_day_only_this_one_counts() -> None:
 
 def test_the_past_is_read_from_reports(tmp_path: Path) -> None:
     newest, older = tmp_path / "2.dcm", tmp_path / "1.dcm"
-    report(sizes(60, a=12)).save_as(newest)
-    report(sizes(0, a=20)).save_as(older)
+    report(LATER).save_as(newest)
+    report(EARLIER).save_as(older)
     past = past_in_reports(newest, [older], "1.2")
-    assert past.visits == (sizes(0, a=20), sizes(60, a=12))
+    assert past.visits == (EARLIER, LATER)
     assert past.report == EarlierReport(study_uid="1.2", sop_instance_uid="2")
     assert past.remarks == ()
 
@@ -70,12 +71,12 @@ def test_a_report_without_records_holds_no_past(tmp_path: Path) -> None:
 
 
 def test_a_damaged_report_ends_the_course_and_is_told(tmp_path: Path) -> None:
-    report(sizes(60, a=12)).save_as(tmp_path / "2.dcm")
-    damaged = report(sizes(0, a=20))
+    report(LATER).save_as(tmp_path / "2.dcm")
+    damaged = report(EARLIER)
     del next(descendants(damaged, codes.SIGHTING)).ContentSequence[:]
     damaged.save_as(tmp_path / "1.dcm")
     past = past_in_reports(tmp_path / "2.dcm", [tmp_path / "1.dcm"], "1.2")
-    assert past.visits == (sizes(60, a=12),)
+    assert past.visits == (LATER,)
     assert "The course begins after the report 1" in past.remarks[0]
 
 

@@ -72,6 +72,7 @@ def compared(job: StudyJob, study: AcceptedStudy) -> ComparedStudy:
         current=current,
         comparison=compare(now, measured),
         empty_sites={},
+        details={},
         course=Course(sentences=(), recorded=()),
         days_since_baseline=0,
     )

@@ -42,7 +42,8 @@ from tests.dicom_node.results.phantoms import (
 )
 from tests.dicom_node.results.test_course_record import visit_of_everything
 from tracking.comparison import Comparison
-from tracking.measurement import measure_lesions
+from tracking.detail import LesionDetail
+from tracking.measurement import Place, Side, measure_lesions
 from tracking.timepoint import MRSequence
 from tracking.track import TrackState
 
@@ -182,6 +183,12 @@ def test_no_judge_finds_an_error(patient: Patient, tmp_path: Path) -> None:
             tracking_uid("L1"): gone_from(site, 40.0),  # a part of it has gone
             tracking_uid("L3"): gone_from(site),
             unseen.tracking_uid: gone_from((0.0, 500.0, 0.0), None),
+        },
+        "details": {
+            tracking_uid("L1"): LesionDetail(
+                place=Place(side=Side.LEFT, region="cerebellar cortex"), notes=("10 mm³",)
+            ),
+            tracking_uid("L3"): LesionDetail(place=Place(side=Side.MIDLINE, region="ventral diencephalon")),
         },
         "course": ("RANO-BM on 2024-05-06: stable disease.",),
         "visits": (visit_of_everything(),),

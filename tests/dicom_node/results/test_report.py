@@ -31,8 +31,9 @@ from tests.dicom_node.results.phantoms import (
     tracking_uid,
     with_balls,
 )
+from tracking.detail import LesionDetail
 from tracking.matching import TrackState
-from tracking.measurement import measure_lesions
+from tracking.measurement import Place, Side, measure_lesions
 from tracking.timepoint import MRSequence
 
 GRID = grid((24, 40, 32), (1.5, 0.9, 1.1), oblique(SAGITTAL))
@@ -185,6 +186,29 @@ def test_the_slices_of_the_prior_study_count_too() -> None:
     for prior_slice_spacing_mm, expected in ((1.5, "15454001"), (7.0, "129723006")):
         comparison = replace(follow_up(LABELS), tracks=tracks, prior_slice_spacing_mm=prior_slice_spacing_mm)
         assert code(groups(report(comparison=comparison))["L1"], "Difference in size") == expected
+
+
+def test_the_place_of_a_lesion_is_coded_and_told() -> None:
+    details = {
+        tracking_uid("L1"): LesionDetail(
+            place=Place(side=Side.LEFT, region="cerebellar cortex", infratentorial=True), notes=("a note",)
+        ),
+        tracking_uid("L2"): LesionDetail(place=Place(side=Side.MIDLINE, region="septum pellucidum")),
+        tracking_uid("L4"): LesionDetail(place=Place(side=Side.RIGHT, region="thalamus")),
+    }
+    found = groups(report(details=details))
+    sites = {name: children(group, "Finding Site")[0] for name, group in found.items()}
+    assert {name: item.ConceptCodeSequence[0].CodeValue for name, item in sites.items()} == {
+        "L1": "25991003",
+        "L2": "12738006",  # no code for it, so the brain
+        "L3": "12738006",
+        "L4": "119406000",
+    }
+    assert code(sites["L1"], "Laterality") == "7771000"
+    assert code(sites["L4"], "Laterality") == "24028007"
+    assert not children(sites["L2"], "Laterality")
+    (told,) = (item.TextValue for item in children(found["L1"], "Comment"))
+    assert told == "L1: persistent; left cerebellar cortex; verify: prior is 6 mm away; a note"
 
 
 def test_axes_are_drawn_on_their_image_where_they_were_measured() -> None:
