@@ -19,7 +19,7 @@ class Ball:
 
     name: str
     centre_mm: tuple[float, float, float]
-    radii_mm: tuple[float, float]
+    radii_mm: tuple[float, ...]
 
 
 @dataclass(frozen=True, kw_only=True)

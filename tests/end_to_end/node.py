@@ -18,17 +18,13 @@ COMMAND = Path(sysconfig.get_path("scripts")) / "dicom-node"
 
 @dataclass(frozen=True, kw_only=True)
 class Node:
-    """A running node with the embedded archive (or another, where its configuration says so)."""
+    """A running node; ``archive`` is the folder of the embedded one."""
 
     port: int
     configuration: Path
     data: Path
+    archive: Path
     log: Path
-
-    @property
-    def archive(self) -> Path:
-        """Folder of the embedded archive."""
-        return self.data / "archive"
 
     def send(self, *folders: Path, called: str = "METSEG") -> subprocess.CompletedProcess[str]:
         """Send all files below the folders with dcmtk's storescu."""
@@ -68,13 +64,15 @@ class Node:
 
 
 @contextmanager
-def serving(folder: Path, *, archive: str = 'kind = "folder"', node_options: str = "") -> Iterator[Node]:
+def serving(folder: Path, *, archive: Path | None = None, node_options: str = "") -> Iterator[Node]:
     """Run a node with its data in ``folder`` while the block runs; options are lines of TOML."""
     folder.mkdir(parents=True, exist_ok=True)
     port, data, configuration = free_port(), folder / "data", folder / "node.toml"
+    archive = archive or data / "archive"
     configuration.write_text(
-        f'[node]\nport = {port}\ndata_dir = "{data}"\nquiet_time_s = 2\n{node_options}\n[archive]\n{archive}\n'
+        f'[node]\nport = {port}\ndata_dir = "{data}"\nquiet_time_s = 2\n{node_options}\n'
+        f'[archive]\nkind = "folder"\nfolder = "{archive}"\n'
     )
     log = folder / "node.log"
     with running([COMMAND, "serve", "--config", configuration], port, log=log):
-        yield Node(port=port, configuration=configuration, data=data, log=log)
+        yield Node(port=port, configuration=configuration, data=data, archive=archive, log=log)

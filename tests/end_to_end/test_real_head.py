@@ -56,18 +56,27 @@ CURRENT = Visit(
     shift_mm=(6.0, -4.0, 5.0),
     slice_spacing_mm=2.5,
 )
-# Names of what happens, centre as voxel of the head, radii in mm at both visits.
+LATER = Visit(
+    index=2,
+    study_uid=f"{ROOT}.3",
+    frame_uid=f"{ROOT}.93",
+    study_date="20240701",
+    rotation_deg=(-3.0, 2.0, -4.0),
+    shift_mm=(-5.0, 3.0, 2.0),
+    slice_spacing_mm=3.0,
+)
+# Names of what happens, centre as voxel of the head, radii in mm at the visits.
 PLACES = {
-    "grows": ((85, 120, 30), (5.0, 7.0)),
-    "shrinks": ((100, 70, 32), (7.0, 4.5)),
-    "vanishes": ((95, 165, 34), (5.0, 0.0)),
-    "appears": ((160, 90, 36), (0.0, 5.0)),
+    "grows": ((85, 120, 30), (5.0, 7.0, 7.0)),
+    "shrinks": ((100, 70, 32), (7.0, 4.5, 0.0)),
+    "vanishes and returns": ((95, 165, 34), (5.0, 0.0, 5.5)),
+    "appears": ((160, 90, 36), (0.0, 5.0, 5.0)),
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Story:
-    """Both studies, sent and analysed."""
+    """All studies, sent and analysed; before the last of them the node has lost its disk, but not its archive."""
 
     node: Node
     head: sitk.Image
@@ -136,16 +145,17 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
         for name, (place, radii) in PLACES.items()
     }
     jobs = {}
-    with serving(folder / "node") as node:
-        for visit in (PRIOR, CURRENT):
-            write_visit(visit, tuple(balls.values()), folder / visit.study_date)
-            sent = node.send(folder / visit.study_date)
-            assert sent.returncode == 0, sent.stderr
-            jobs[visit.index] = node.finished(visit.study_uid)
+    for name, visits in (("node", (PRIOR, CURRENT)), ("another node", (LATER,))):
+        with serving(folder / name, archive=folder / "archive") as node:
+            for visit in visits:
+                write_visit(visit, tuple(balls.values()), folder / visit.study_date)
+                sent = node.send(folder / visit.study_date)
+                assert sent.returncode == 0, sent.stderr
+                jobs[visit.index] = node.finished(visit.study_uid)
     return Story(node=node, head=head, balls=balls, jobs=jobs)
 
 
-def test_both_studies_have_results(story: Story) -> None:
+def test_all_studies_have_results(story: Story) -> None:
     for job in story.jobs.values():
         assert job["state"] == "done", job["reason"]
         assert set(job["outcome"]["result_uids"]) == {"SEG", "SR"}
@@ -159,7 +169,8 @@ def test_series_are_told_apart_without_labels(story: Story) -> None:
 
 
 def test_lesions_lie_where_they_were_painted(story: Story, tmp_path: Path) -> None:
-    for visit, expected in ((PRIOR, {"grows", "shrinks", "vanishes"}), (CURRENT, {"grows", "shrinks", "appears"})):
+    for visit in (PRIOR, CURRENT, LATER):
+        expected = {name for name, ball in story.balls.items() if ball.radii_mm[visit.index]}
         found = story.segments(visit, tmp_path / visit.study_date)
         assert set(found) == expected
         for name, (_, centroid) in found.items():
@@ -175,8 +186,31 @@ def test_identities_are_kept(story: Story, tmp_path: Path) -> None:
     assert current["appears"][0] not in {uid for uid, _ in prior.values()}
 
 
+def test_identities_survive_the_loss_of_the_nodes_disk(story: Story, tmp_path: Path) -> None:
+    prior = story.segments(PRIOR, tmp_path / "prior")
+    current = story.segments(CURRENT, tmp_path / "current")
+    later = story.segments(LATER, tmp_path / "later")
+    assert later["vanishes and returns"][0] == prior["vanishes and returns"][0]
+    assert later["grows"][0] == prior["grows"][0]
+    assert later["appears"][0] == current["appears"][0]
+    told = report_in_words(story, LATER)
+    assert "Lesion found again after it had resolved" in told
+    assert "baseline 2024-01-05" in told
+
+
+def report_in_words(story: Story, visit: Visit) -> str:
+    """The SR as dcmtk prints it, on one line."""
+    done = subprocess.run(
+        ["dsrdump", "+Pl", story.node.results(visit.study_uid, story.jobs[visit.index])["SR"]],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return " ".join(done.stdout.split())
+
+
 def test_no_foreign_judge_finds_an_error(story: Story) -> None:
-    for visit in (PRIOR, CURRENT):
+    for visit in (PRIOR, CURRENT, LATER):
         for path in story.node.results(visit.study_uid, story.jobs[visit.index]).values():
             _, words = dcmtk("dciodvfy", path)
             assert [line for line in words.splitlines() if line.startswith("Error")] == []
