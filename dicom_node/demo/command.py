@@ -10,7 +10,8 @@ from rich.console import Console
 
 from dicom_node.packages import require_own_packages
 
-DEFAULT_SEED = 1
+# A patient in whom every state of a lesion is found; how often lesions are missed, the model card says.
+DEFAULT_SEED = 2
 
 
 def demo(

@@ -12,7 +12,7 @@ from inference.synthesis.painting import fits, occupy
 
 TRIES = 400
 ROUGHNESS = 0.12
-MERGING_GROWTH = 7.0
+MERGING_GROWTH = 4.0
 CLEARANCE_MM = 5.0
 CLEAR_MM = 1.0
 FAINTEST = 0.45  # of white matter: what a radiologist would see in a patient
@@ -103,8 +103,8 @@ def default_courses(studies: int, *, generator: Generator) -> tuple[LesionCourse
         course("E", 260, 1.04, "infratentorial"),
         course("F", 45, 2.2),
         LesionCourse(name="G", volumes_mm3=tuple(0.0 if n == 1 else gone for n in range(studies))),
-        merging("H", 150),
-        merging("I", 120, joins="H"),
+        merging("H", 420),
+        merging("I", 340, joins="H"),
         late("J", 230),
         late("K", 40),
         *([late("L", 150, study=2)] if studies > 2 else []),
