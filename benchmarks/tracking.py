@@ -31,9 +31,9 @@ from benchmarks.scenes.crowd import Pace, time_matching
 from benchmarks.scenes.methods import by_baseline, ours
 from benchmarks.scenes.scene import draw_scene
 from benchmarks.scenes.score import EVENTS, SIZES_MM3, Score, judge, size_kind
-from tracking.baselines import BASELINES
-from tracking.fate import labels_of
+from tracking.matching.baselines import BASELINES
 from tracking.measurement import measure_lesions
+from tracking.timepoint import labels_of
 
 ERRORS_MM = (0.0, 1.0, 2.0, 3.0, 5.0)
 COUNTS = (2, 5, 12, 30)  # lesions at first

@@ -2,5 +2,6 @@
 
 Where to begin: `tracking.timeline.track_history` follows the lesions of a patient through all studies, given label
 volumes and how they lie on each other; `tracking.registration.register` finds the latter from the images;
-`tracking.matching.match` is one step of the history, and its docstring names the parts of the algorithm.
+`tracking.matching` is one step of the history. `tracking.visit` makes numbers of a study, and `response`, `dynamics`,
+`plots` and `cohort` read nothing but these; `tracking.course` says them in words.
 """

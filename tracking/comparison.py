@@ -5,15 +5,15 @@ from dataclasses import dataclass, replace
 from datetime import date
 
 from tracking.lesion import Lesion
-from tracking.matching import LesionTrack, baseline_tracks, match
+from tracking.matching import baseline_tracks, match
 from tracking.measurement import (
     equivalent_diameter_mm,
     minimum_detectable_change_percent,
     within_measurement_error,
 )
 from tracking.registration.result import Registration, RegistrationKind
-from tracking.timepoint import Timepoint
-from tracking.track import KnownLesion
+from tracking.timepoint import Timepoint, labels_of
+from tracking.track import KnownLesion, LesionTrack
 
 NO_PRIOR = "No prior study: lesions are listed as found today."
 NOT_ASSESSED = (
@@ -119,8 +119,8 @@ def _comparison(
         prior_study_uid=prior.study_uid if prior else None,
         prior_date=prior.study_date if prior else None,
         tracks=tracks,
-        slice_spacing_mm=_slice_spacing_mm(current),
-        prior_slice_spacing_mm=_slice_spacing_mm(prior) if prior else None,
+        slice_spacing_mm=float(labels_of(current).spacing[0]),
+        prior_slice_spacing_mm=float(labels_of(prior).spacing[0]) if prior else None,
         remarks=(*remarks, NOT_ASSESSED),
     )
 
@@ -148,9 +148,3 @@ def _with_change_remark(comparison: Comparison, track: LesionTrack) -> LesionTra
     )
     remark = f"change is within measurement error (a factor of {1 + limit / 100:.2f} at this size)"
     return replace(track, remarks=(*track.remarks, remark))
-
-
-def _slice_spacing_mm(study: Timepoint) -> float:
-    if study.lesions is None:
-        raise ValueError(f"Study {study.study_uid} has no label volume; segment it before comparing.")
-    return float(study.lesions.spacing[0])

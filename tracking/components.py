@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import find_objects
 from scipy.sparse.csgraph import connected_components
 
-from tracking.sites import Site
+from tracking.matching.sites import Site
 
 FloatArray = NDArray[np.float64]
 Box = tuple[slice, slice, slice]
@@ -57,7 +57,7 @@ def separate_touching(labels: Volume, known: Sequence[Site]) -> Volume:
     labels
         Integers, index order (i, j, k): 0 background, n the lesion with number n.
     known
-        Lesions of the prior study at their sites in this study's space (see `tracking.sites.sites_of`).
+        Lesions of the prior study at their sites in this study's space (see `tracking.matching.sites.sites_of`).
 
     Returns
     -------

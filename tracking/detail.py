@@ -6,10 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from highdicom import Volume
 
-from tracking.fate import labels_of
 from tracking.measurement import LesionProfile, Place, locate, profile_lesions, volume_interval_mm3
 from tracking.response import Criteria, measurability
-from tracking.timepoint import Timepoint
+from tracking.timepoint import Timepoint, labels_of
 from tracking.track import EmptySite, LesionTrack
 
 

@@ -22,13 +22,12 @@ from highdicom import Volume
 from numpy.typing import ArrayLike, NDArray
 
 from tracking.alignment import Alignment
-from tracking.assignment import MatchSettings
 from tracking.components import number_components
-from tracking.fate import labels_of
 from tracking.matching import baseline_tracks, match
+from tracking.matching.assignment import MatchSettings
+from tracking.matching.sites import covers
 from tracking.measurement import measure_lesions
-from tracking.sites import covers
-from tracking.timepoint import Timepoint
+from tracking.timepoint import Timepoint, labels_of
 from tracking.track import LesionTrack, TrackState, known_after
 
 

@@ -49,3 +49,16 @@ class Timepoint:
     images: Mapping[MRSequence, Volume]
     brain: Volume | None = None
     lesions: Volume | None = None
+
+
+def labels_of(study: Timepoint) -> Volume:
+    """Return the label volume of a study.
+
+    Raises
+    ------
+    ValueError
+        If it has none.
+    """
+    if study.lesions is None:
+        raise ValueError(f"Study {study.study_uid} has no label volume; segment it first.")
+    return study.lesions

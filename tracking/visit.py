@@ -13,7 +13,7 @@ from functools import cached_property
 from itertools import pairwise
 
 from tracking.measurement.profile import LesionProfile, profile_lesions
-from tracking.timepoint import Timepoint
+from tracking.timepoint import Timepoint, labels_of
 from tracking.track import LesionTrack, TrackState
 
 
@@ -185,14 +185,13 @@ def visit_of_study(study: Timepoint, tracks: Sequence[LesionTrack]) -> Visit:
     ValueError
         If the study has no label volume, or a lesion is not in it.
     """
-    if study.lesions is None:
-        raise ValueError(f"Study {study.study_uid} has no label volume; segment it first.")
+    labels = labels_of(study)
     lesions = [lesion for track in tracks for lesion in track.current]
     return visit_of(
         tracks,
-        profile_lesions(study.lesions, lesions),
+        profile_lesions(labels, lesions),
         day=study.study_date,
-        slice_spacing_mm=float(study.lesions.spacing[0]),
+        slice_spacing_mm=float(labels.spacing[0]),
     )
 
 

@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 from scipy.ndimage import find_objects
 
 from tracking.alignment import GivenAlignment
-from tracking.fate import labels_of
 from tracking.matching import baseline_tracks, match
 from tracking.measurement import measure_lesions
-from tracking.timepoint import Timepoint
+from tracking.timepoint import Timepoint, labels_of
 from tracking.track import known_after
 
 SHAPE = (192, 256, 256)  # slices, rows, columns of 1 mm

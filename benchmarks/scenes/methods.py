@@ -6,13 +6,13 @@ from itertools import pairwise
 from benchmarks.scenes.scene import Scene
 from benchmarks.scenes.score import Edges, Tracked
 from tracking.alignment import GivenAlignment
-from tracking.baselines import Baseline
-from tracking.fate import labels_of
 from tracking.lesion import Lesion
+from tracking.matching.baselines import Baseline
+from tracking.matching.sites import sites_of
 from tracking.measurement import measure_lesions
 from tracking.registration.transform import Transform
-from tracking.sites import sites_of
 from tracking.timeline import track_history
+from tracking.timepoint import labels_of
 
 SMALLEST_SIGMA_MM = 0.5  # what registration says of itself when it is perfect
 

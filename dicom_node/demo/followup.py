@@ -13,7 +13,7 @@ from dicom_node.demo.truth import Pair, StudyMatch, match_study
 from dicom_node.results.findings import Finding, StudyFindings
 from inference.synthesis.patient import SyntheticPatient, SyntheticStudy, TrueLesion
 from tracking.identity import tracking_order
-from tracking.matching import TrackState
+from tracking.track import TrackState
 
 RIGHT, WRONG_STATE, NEW_IDENTITY = "right", "wrong state", "new identity"
 CALLED_RESOLVED, NOT_CARRIED_ON = "missed, called resolved", "not carried on"

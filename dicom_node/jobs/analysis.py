@@ -23,12 +23,12 @@ from inference.segmentation import segment
 from inference.weights import default_manifest_path, load_predictor
 from tracking.comparison import Comparison, compare
 from tracking.detail import LesionDetail, lesion_details
+from tracking.identity import baseline_identities
 from tracking.lesion import Lesion
-from tracking.matching import KnownLesion, baseline_identities
 from tracking.measurement import measure_lesions
 from tracking.registration import Registration, RegistrationKind, register
 from tracking.timepoint import MRSequence, Timepoint
-from tracking.track import EmptySite
+from tracking.track import EmptySite, KnownLesion
 from tracking.visit import visit_of_study
 
 

@@ -10,10 +10,9 @@ from dicom_node.config import ResponseOptions
 from dicom_node.errors import InvalidStudyError
 from dicom_node.results.course_record import EarlierReport, read_visits
 from tracking.course import describe_course
-from tracking.matching import KnownLesion
 from tracking.response import Criteria
 from tracking.timepoint import Timepoint
-from tracking.track import LesionTrack, TrackState
+from tracking.track import KnownLesion, LesionTrack, TrackState
 from tracking.visit import Visit, visit_of_study
 
 

@@ -12,9 +12,9 @@ from dicom_node.jobs.segmented import SegmentedStudy
 from inference.segmentation import lesions_at_known_places
 from inference.weights import default_manifest_path, read_manifest
 from tracking.components import separate_touching
+from tracking.matching.sites import sites_of
 from tracking.measurement import measure_lesions
 from tracking.registration import Registration, RegistrationKind
-from tracking.sites import sites_of
 from tracking.timepoint import Timepoint
 
 

@@ -5,12 +5,13 @@ from datetime import date
 
 import pytest
 
+from tests.tracking.matching.test_matching import registration
 from tests.tracking.phantoms import CURRENT_UID, PRIOR_UID, empty_grid, timepoint, with_balls
-from tests.tracking.test_matching import registration
 from tracking.comparison import NO_PRIOR, NOT_ASSESSED, compare
-from tracking.matching import TrackState, baseline_identities
+from tracking.identity import baseline_identities
 from tracking.measurement import equivalent_diameter_mm, measure_lesions, minimum_detectable_change_percent
 from tracking.registration import RegistrationKind
+from tracking.track import TrackState
 
 GRID = empty_grid((48, 48, 48))
 NOW = timepoint(with_balls(GRID, [((-10, 0, 0), 4.2), ((10, 0, 0), 7.0)]), CURRENT_UID, date(2024, 5, 1))

@@ -5,8 +5,8 @@ import pytest
 
 from tests.tracking.phantoms import empty_grid, with_balls
 from tracking.components import number_components, separate_touching
+from tracking.matching.sites import sites_of
 from tracking.measurement import measure_lesions
-from tracking.sites import sites_of
 
 GRID = empty_grid((48, 48, 48))
 THICK = empty_grid((16, 96, 96), (3.0, 0.5, 0.5))

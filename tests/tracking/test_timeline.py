@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.tracking.matching.test_matching import Ball, balls_at, places, radii
 from tests.tracking.phantoms import empty_grid, with_balls
-from tests.tracking.test_matching import Ball, balls_at, places, radii
 from tracking.alignment import GivenAlignment
 from tracking.registration.transform import Transform
 from tracking.timeline import StudyTracks, labelled_study, track_history

@@ -18,9 +18,8 @@ from inference.predictor import Manifest
 from inference.synthesis.patient import SyntheticPatient
 from tracking.comparison import Comparison
 from tracking.lesion import Lesion
-from tracking.matching import LesionTrack, TrackState
 from tracking.measurement import measure_lesions
-from tracking.track import EmptySite
+from tracking.track import EmptySite, LesionTrack, TrackState
 
 MODEL = Manifest(
     name="hand",

@@ -13,7 +13,7 @@ from dicom_node.results.course_record import EarlierReport
 from tests.dicom_node.results.test_course_record import report
 from tests.tracking.phantoms import CURRENT_UID, empty_grid, timepoint, with_balls
 from tests.tracking.visits import FIRST_DAY, sizes
-from tracking.matching import baseline_identities
+from tracking.identity import baseline_identities
 from tracking.measurement import measure_lesions
 
 OPTIONS = criteria_of(ResponseOptions())

@@ -13,8 +13,8 @@ from dicom_node.jobs.job import StudyJob
 from dicom_node.jobs.second_look import look_again
 from dicom_node.jobs.segmented import SegmentedStudy
 from dicom_node.studies.physics import SeriesPhysics
+from tests.tracking.matching.test_matching import registration
 from tests.tracking.phantoms import CURRENT_UID, PRIOR_UID, empty_grid, timepoint, with_balls
-from tests.tracking.test_matching import registration
 from tracking.measurement import measure_lesions
 from tracking.registration import RegistrationKind
 

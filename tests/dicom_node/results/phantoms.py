@@ -16,10 +16,9 @@ from dicom_node.results.uids import derive_uid
 from inference.predictor import Manifest
 from tracking.comparison import Comparison
 from tracking.lesion import Lesion, Point
-from tracking.matching import LesionTrack, TrackState
 from tracking.measurement import measure_lesions
 from tracking.timepoint import Tissue
-from tracking.track import EmptySite
+from tracking.track import EmptySite, LesionTrack, TrackState
 
 MR_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.4"
 

@@ -34,8 +34,7 @@ from tests.dicom_node.results.phantoms import (
 )
 from tracking.comparison import Comparison
 from tracking.lesion import Point
-from tracking.matching import TrackState
-from tracking.track import EmptySite
+from tracking.track import EmptySite, TrackState
 
 GRID = grid((24, 40, 32), (1.5, 0.9, 1.1), oblique(SAGITTAL))
 LABELS = with_balls(GRID, [((6, 10, 9), 4.0), ((15, 28, 20), 6.0), ((20, 8, 26), 0.4)])

@@ -32,9 +32,9 @@ from tests.dicom_node.results.phantoms import (
     with_balls,
 )
 from tracking.detail import LesionDetail
-from tracking.matching import TrackState
 from tracking.measurement import Place, Side, measure_lesions
 from tracking.timepoint import MRSequence
+from tracking.track import TrackState
 
 GRID = grid((24, 40, 32), (1.5, 0.9, 1.1), oblique(SAGITTAL))
 LABELS = with_balls(GRID, [((6, 10, 9), 4.0), ((15, 28, 20), 6.0), ((20, 8, 26), 0.4)])

@@ -36,8 +36,8 @@ from tests.dicom_node.results.phantoms import (
 )
 from tracking.colour import lesion_colour_rgb
 from tracking.comparison import Comparison
-from tracking.matching import TrackState
 from tracking.measurement import measure_lesions
+from tracking.track import TrackState
 
 GRID = grid((24, 40, 32), (1.5, 0.9, 1.1), oblique(SAGITTAL))
 LABELS = with_balls(GRID, [((6, 10, 9), 4.0), ((15, 28, 20), 6.0), ((20, 8, 26), 0.4)])

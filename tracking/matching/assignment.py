@@ -14,7 +14,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 from scipy.special import expit
 
-from tracking.sites import VOXEL_MM, Pair, Site, near_pairs, part_within
+from tracking.matching.sites import VOXEL_MM, Pair, Site, near_pairs, part_within
 from tracking.track import LinkKind
 
 

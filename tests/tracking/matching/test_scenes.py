@@ -12,7 +12,7 @@ from benchmarks.scenes.misalignment import ErrorKind, Misalignment
 from benchmarks.scenes.scene import Scene, draw_scene
 from benchmarks.scenes.score import Score, Tracked, judge, related, true_edges
 from benchmarks.scenes.story import BRAIN_MM
-from tracking.baselines import BASELINES
+from tracking.matching.baselines import BASELINES
 from tracking.measurement import measure_lesions
 
 BRIEF = replace(USUAL, studies=(3, 3))

@@ -1,6 +1,6 @@
 """Published and plain ways to match lesions, kept to measure ours against; none of them is used for patients.
 
-All see the same carried-over sites as `tracking.assignment` does, and answer with pairs of places
+All see the same carried-over sites as `tracking.matching.assignment` does, and answer with pairs of places
 (prior, current). "IoR" is intersection over reference: shared voxels over the voxels of the earlier lesion.
 """
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
-from tracking.sites import Site, near_pairs, shared_points
+from tracking.matching.sites import Site, near_pairs, shared_points
 
 FloatArray = NDArray[np.float64]
 Pairs = frozenset[tuple[int, int]]

@@ -13,13 +13,14 @@ from scipy.spatial.transform import Rotation
 
 from tests.tracking.phantoms import CURRENT_UID, PRIOR_UID, empty_grid, timepoint, with_balls
 from tracking.alignment import GivenAlignment
-from tracking.matching import KnownLesion, LesionTrack, TrackState, baseline_identities, match, new_tracking_uid
+from tracking.identity import baseline_identities, new_tracking_uid
+from tracking.matching import match
 from tracking.measurement import measure_lesions
 from tracking.registration import Registration, RegistrationKind
 from tracking.registration.quality import Quality
 from tracking.registration.transform import Transform
 from tracking.timepoint import Timepoint
-from tracking.track import known_after
+from tracking.track import KnownLesion, LesionTrack, TrackState, known_after
 
 Ball = tuple[Sequence[float], float]
 

@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 
-from tracking.assignment import MatchSettings, link_sites, pair_sites
-from tracking.sites import Site, ball_at, near_pairs, part_within
+from tracking.matching.assignment import MatchSettings, link_sites, pair_sites
+from tracking.matching.sites import Site, ball_at, near_pairs, part_within
 from tracking.track import LinkKind
 
 # Drawn by seed: places and sizes that hypothesis shrinks to the same values make ties, which no order can settle.

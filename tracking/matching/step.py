@@ -8,9 +8,9 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from tracking.alignment import Alignment
-from tracking.assignment import Link, MatchSettings
 from tracking.lesion import Lesion
-from tracking.sites import Site
+from tracking.matching.assignment import Link, MatchSettings
+from tracking.matching.sites import Site
 from tracking.timepoint import Timepoint
 from tracking.track import KnownLesion
 

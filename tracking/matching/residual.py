@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tracking.assignment import MatchSettings, centre_noise_mm, pair_sites
-from tracking.kriging import Offsets, correct
-from tracking.sites import Site
+from tracking.matching.assignment import MatchSettings, centre_noise_mm, pair_sites
+from tracking.matching.kriging import Offsets, correct
+from tracking.matching.sites import Site
 
 ROUNDS = 3
 SURE = 0.9

@@ -3,8 +3,15 @@
 import numpy as np
 import pytest
 
-from tracking.baselines import BASELINES, NYUMETS, dilated_overlap, hungarian, nyumets_greatest, registration_only
-from tracking.sites import Site, ball_at
+from tracking.matching.baselines import (
+    BASELINES,
+    NYUMETS,
+    dilated_overlap,
+    hungarian,
+    nyumets_greatest,
+    registration_only,
+)
+from tracking.matching.sites import Site, ball_at
 
 
 def at(x: float, radius_mm: float = 3.0) -> Site:

@@ -2,12 +2,13 @@
 
 import numpy as np
 
+from tests.tracking.matching.test_matching import GRID, fates, follow, registration
 from tests.tracking.phantoms import CURRENT_UID, PRIOR_UID, empty_grid, timepoint, with_balls
-from tests.tracking.test_matching import GRID, fates, follow, registration
-from tracking.baselines import NYUMETS, nyumets_mutual
-from tracking.matching import baseline_identities, match
+from tracking.identity import baseline_identities
+from tracking.matching import match
+from tracking.matching.baselines import NYUMETS, nyumets_mutual
+from tracking.matching.sites import sites_of
 from tracking.measurement import measure_lesions
-from tracking.sites import sites_of
 from tracking.timeline import labelled_study
 
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from tests.tracking.phantoms import FloatArray
-from tracking.kriging import Offsets, correct
-from tracking.residual import settle
-from tracking.sites import Site, ball_at
+from tracking.matching.kriging import Offsets, correct
+from tracking.matching.residual import settle
+from tracking.matching.sites import Site, ball_at
 
 RNG = np.random.default_rng(5)
 PLACES_MM = RNG.uniform(-55, 55, (30, 3))

@@ -8,14 +8,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
-from highdicom import Volume
 
-from tracking.assignment import Link
 from tracking.identity import tracking_order
 from tracking.lesion import Point
-from tracking.sites import Site, covers
-from tracking.step import Group, Step
-from tracking.timepoint import Timepoint
+from tracking.matching.assignment import Link
+from tracking.matching.sites import Site, covers
+from tracking.matching.step import Group, Step
+from tracking.timepoint import labels_of
 from tracking.track import EmptySite, Identity, KnownLesion, LesionLink, LesionTrack, TrackState
 
 LOW_CONFIDENCE = 0.5
@@ -74,19 +73,6 @@ def unregistered(track: LesionTrack) -> LesionTrack:
     """Doubt a track because registration had failed."""
     remark = "verify: the prior study could not be registered"
     return replace(track, confidence=track.confidence * DOUBT, remarks=(*track.remarks, remark))
-
-
-def labels_of(study: Timepoint) -> Volume:
-    """Return the label volume of a study.
-
-    Raises
-    ------
-    ValueError
-        If it has none.
-    """
-    if study.lesions is None:
-        raise ValueError(f"Study {study.study_uid} has no label volume; segment it before matching.")
-    return study.lesions
 
 
 def _names_by_volume(step: Step, group: Group) -> list[Identity]:

@@ -11,27 +11,16 @@ from dataclasses import replace
 import numpy as np
 
 from tracking.alignment import Alignment
-from tracking.assignment import Link, MatchSettings, link_sites
-from tracking.fate import baseline, followed, labels_of, unprecedented, unregistered
-from tracking.identity import baseline_identities, new_tracking_uid, tracking_order
+from tracking.identity import baseline_identities, tracking_order
 from tracking.lesion import Lesion
+from tracking.matching.assignment import Link, MatchSettings, link_sites
+from tracking.matching.fate import baseline, followed, unprecedented, unregistered
+from tracking.matching.residual import settle
+from tracking.matching.sites import Site, ball_at, sites_of
+from tracking.matching.step import Step, groups_of
 from tracking.registration.result import RegistrationKind
-from tracking.residual import settle
-from tracking.sites import Site, ball_at, sites_of
-from tracking.step import Step, groups_of
-from tracking.timepoint import Timepoint
-from tracking.track import KnownLesion, LesionTrack, TrackState
-
-__all__ = [
-    "KnownLesion",
-    "LesionTrack",
-    "MatchSettings",
-    "TrackState",
-    "baseline_identities",
-    "baseline_tracks",
-    "match",
-    "new_tracking_uid",
-]
+from tracking.timepoint import Timepoint, labels_of
+from tracking.track import KnownLesion, LesionTrack
 
 UNKNOWN_VOLUME_MM3 = 60.0  # the median of metastases, where only the site of a resolved lesion is known
 RETURN_NOISE_MM = 1.5  # a lesion comes back not quite where it was
