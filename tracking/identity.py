@@ -67,13 +67,18 @@ def baseline_identities(
 
 def tracking_order(tracking_id: str) -> tuple[int, str]:
     """Key that sorts ``L2`` before ``L10``, and names of other forms last."""
+    number = lesion_number(tracking_id)
+    return (2**63 if number is None else number, tracking_id)
+
+
+def lesion_number(tracking_id: str) -> int | None:
+    """Return 7 for ``L7``; None for a name of another form."""
     found = TRACKING_ID.fullmatch(tracking_id)
-    return (int(found[1]) if found else 2**63, tracking_id)
+    return int(found[1]) if found else None
 
 
 def _free_numbers(taken: Iterable[str]) -> Iterator[int]:
-    found = (TRACKING_ID.fullmatch(tracking_id) for tracking_id in taken)
-    number = max((int(match[1]) for match in found if match), default=0)
+    number = max((lesion_number(tracking_id) or 0 for tracking_id in taken), default=0)
     while True:
         number += 1
         yield number

@@ -115,11 +115,12 @@ def _finding(group: Dataset, numbers: dict[str, int], colours: dict[str, str], l
     uid = str(child_named(group, codes.TRACKING_UID).UID)  # type: ignore[union-attr] # _groups chose those that have it
     number = numbers.get(uid, 0)
     identifier = child_named(group, codes.TRACKING_IDENTIFIER)
+    tracking_id = str(identifier.TextValue) if identifier else uid
     state = child_named(group, codes.LESION_STATE)
     comment = child_named(group, codes.COMMENT)
     return Finding(
         tracking_uid=uid,
-        tracking_id=str(identifier.TextValue) if identifier else uid,
+        tracking_id=tracking_id,
         state=_STATE_NAMES.get(code_of(state.ConceptCodeSequence[0]), "unknown") if state else "unknown",
         number=number,
         volume_mm3=measured(group, codes.VOLUME) or 0.0,
@@ -128,7 +129,7 @@ def _finding(group: Dataset, numbers: dict[str, int], colours: dict[str, str], l
         prior_volume_mm3=measured(group, codes.PRIOR_VOLUME),
         change_percent=measured(group, codes.VOLUME_CHANGE),
         centroid_mm=_centroid(labels, number) if labels is not None and number else site_mm(group),
-        colour=colours.get(uid) or "#{:02x}{:02x}{:02x}".format(*lesion_colour_rgb(uid)),
+        colour=colours.get(uid) or "#{:02x}{:02x}{:02x}".format(*lesion_colour_rgb(tracking_id)),
         remarks=tuple(str(comment.TextValue).split("; ")[1:]) if comment else (),
     )
 

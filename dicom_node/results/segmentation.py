@@ -141,7 +141,7 @@ def _describe(segment_number: int, lesion: Lesion, track: LesionTrack, model: Ma
         tracking_uid=track.tracking_uid,
         tracking_id=track.tracking_id,
         anatomic_regions=[codes.BRAIN],
-        display_color=CIELabColor.from_rgb(*lesion_colour_rgb(track.tracking_uid)),
+        display_color=CIELabColor.from_rgb(*lesion_colour_rgb(track.tracking_id)),
     )
 
 

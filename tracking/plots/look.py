@@ -29,11 +29,11 @@ def lesion_looks(names: Iterable[tuple[str, str]]) -> dict[str, Look]:
     ordered = sorted(set(names), key=lambda name: tracking_order(name[1]))
     return {
         uid: Look(
-            colour="#{:02x}{:02x}{:02x}".format(*lesion_colour_rgb(uid)),
+            colour="#{:02x}{:02x}{:02x}".format(*lesion_colour_rgb(tracking_id)),
             marker=MARKERS[place % len(MARKERS)],
             stroke=STROKES[(place + place // len(MARKERS)) % len(STROKES)],
         )
-        for place, (uid, _) in enumerate(ordered)
+        for place, (uid, tracking_id) in enumerate(ordered)
     }
 
 

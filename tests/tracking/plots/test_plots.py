@@ -58,17 +58,23 @@ def test_a_lesion_has_its_colour_and_no_two_look_alike_in_grey() -> None:
     looks = lesion_looks(names[::-1])
     for first, second in combinations(looks.values(), 2):
         assert (first.marker, first.stroke) != (second.marker, second.stroke)
-    for uid, look in looks.items():
-        assert look.colour == "#{:02x}{:02x}{:02x}".format(*lesion_colour_rgb(uid))
+    for uid, tracking_id in names:
+        assert looks[uid].colour == "#{:02x}{:02x}{:02x}".format(*lesion_colour_rgb(tracking_id))
     assert lesion_looks(names[:3])["2.25.2"] == looks["2.25.2"]
     assert line(growth_figure(COURSE), "L1").get_color() == lesion_looks([("2.25.L1", "L1")])["2.25.L1"].colour
 
 
 def test_colours_are_bright_and_last() -> None:
-    assert lesion_colour_rgb("2.25.1") == lesion_colour_rgb("2.25.1")
-    colours = np.array([lesion_colour_rgb(f"2.25.{number}") for number in range(200)])
+    assert lesion_colour_rgb("L1") == lesion_colour_rgb("L1")
+    colours = np.array([lesion_colour_rgb(f"L{number}") for number in range(1, 200)])
     assert colours.max(axis=1).min() >= 200
-    assert len(np.unique(colours, axis=0)) == 200
+    assert len(np.unique(colours, axis=0)) == 199
+
+
+def test_the_first_lesions_are_plainly_of_other_colours() -> None:
+    colours = np.array([lesion_colour_rgb(f"L{number}") for number in range(1, 13)], float)
+    apart = np.linalg.norm(colours[:, None] - colours[None], axis=-1)
+    assert apart[~np.eye(12, dtype=bool)].min() > 50
 
 
 def test_references_are_dotted() -> None:
