@@ -23,6 +23,11 @@ from typing import Annotated
 
 import numpy as np
 import typer
+from highdicom import Volume
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
 from benchmarks.scenes.heads import (
     CAVITY,
     ENHANCEMENT,
@@ -35,11 +40,6 @@ from benchmarks.scenes.heads import (
     second_scan,
     study_of,
 )
-from highdicom import Volume
-from numpy.typing import NDArray
-from rich.console import Console
-from rich.table import Table
-
 from tracking.registration import Registration, register
 from tracking.timepoint import Timepoint
 
