@@ -1,6 +1,6 @@
 """Two studies of one patient, compared lesion by lesion."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 
@@ -66,7 +66,7 @@ class Comparison:
         return sum(track.prior_volume_mm3 for track in self.tracks)
 
     def has_changed(self, track: LesionTrack) -> bool:
-        """Tell whether a lesion's volume has changed by more than measurement error; no, if it is in one study only."""
+        """Tell whether a lesion's volume has changed by more than measurement error, or is gone; a new one has not."""
         prior_mm3, current_mm3 = track.prior_volume_mm3, track.current_volume_mm3
         if not prior_mm3 or not current_mm3:
             return bool(prior_mm3)
@@ -75,13 +75,14 @@ class Comparison:
         )
 
 
-def compare(
+def compare(  # noqa: PLR0913 - two studies, and what is known of each
     current: Timepoint,
     current_lesions: Sequence[Lesion],
     prior: Timepoint | None = None,
     known: Sequence[KnownLesion] = (),
     registration: Registration | None = None,
     *,
+    taken: Collection[str] = (),
     remarks: Sequence[str] = (),
 ) -> Comparison:
     """Say what became of every lesion since the prior study.
@@ -93,6 +94,8 @@ def compare(
     prior, known, registration
         The prior study with its label volume, all identities known so far, and the registration of the prior (moving)
         to the current study (fixed). Without a prior all lesions are a baseline.
+    taken
+        Further tracking identifiers that the patient's lesions have had (see `match`).
     remarks
         What else the radiologist must know, for example how badly the two acquisitions compare; told first.
 
@@ -105,7 +108,7 @@ def compare(
         return _comparison(current, None, baseline_tracks(current.study_uid, current_lesions), (*remarks, NO_PRIOR))
     if registration is None:
         raise ValueError(f"Prior study {prior.study_uid} comes without a registration; register it first.")
-    tracks = match(current, current_lesions, prior, known, registration)
+    tracks = match(current, current_lesions, prior, known, registration, taken=taken)
     plain = _comparison(current, prior, tracks, (*remarks, *_registration_remarks(registration)))
     return replace(plain, tracks=tuple(_with_change_remark(plain, track) for track in tracks))
 

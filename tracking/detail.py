@@ -71,19 +71,28 @@ def lesion_details(
 def _present(parts: Sequence[LesionProfile], slice_spacing_mm: float, criteria: Criteria) -> LesionDetail:
     largest = max(parts, key=lambda part: part.lesion.total_volume_mm3)
     low_mm3, high_mm3 = volume_interval_mm3(sum(part.lesion.total_volume_mm3 for part in parts), slice_spacing_mm)
-    target = measurability(
-        sum(part.lesion.longest_diameter.length_mm for part in parts),
-        max(part.lesion.perpendicular_diameter.length_mm for part in parts),
-        slice_count=max(part.slice_count for part in parts),
+    notes = [
+        f"95 % limits of volume {low_mm3:.0f} to {high_mm3:.0f} mm³",
+        f"longest diameter in 3-D {max(part.longest_diameter_3d_mm for part in parts):.1f} mm",
+        _measurable(largest, slice_spacing_mm, criteria),
+    ]
+    if len(parts) > 1:
+        lengths_mm = " + ".join(f"{part.lesion.longest_diameter.length_mm:.1f}" for part in parts)
+        notes.insert(0, f"{len(parts)} parts, longest diameters {lengths_mm} mm, which RANO-BM adds up")
+    return LesionDetail(place=largest.place, notes=tuple(notes))
+
+
+def _measurable(part: LesionProfile, slice_spacing_mm: float, criteria: Criteria) -> str:
+    found = measurability(
+        part.lesion.longest_diameter.length_mm,
+        part.lesion.perpendicular_diameter.length_mm,
+        slice_count=part.slice_count,
         slice_spacing_mm=slice_spacing_mm,
         small_lesions=criteria.small_lesions,
     )
-    notes = [
-        f"95 % limits of volume {low_mm3:.0f} to {high_mm3:.0f} mm³",
-        f"longest diameter in 3-D {largest.longest_diameter_3d_mm:.1f} mm",
-        "measurable by RANO-BM" if target.measurable else f"not measurable by RANO-BM: {', '.join(target.reasons)}",
-    ]
-    return LesionDetail(place=largest.place, notes=tuple(notes))
+    if found.measurable:
+        return "today measurable by RANO-BM"
+    return f"today not measurable by RANO-BM: {', '.join(found.reasons)}"
 
 
 def _place_of(sites: Sequence[EmptySite], atlas: Volume | None) -> Place:

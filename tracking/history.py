@@ -67,7 +67,8 @@ class History:
 
     def onset_known(self, number: int, uid: str) -> bool:
         """Tell whether an identity seen by this visit is surely no older than its first sighting."""
-        sightings = [visit.of(uid) for visit in self.visits[: number + 1]]
+        first = self.first_seen().get(uid, number)
+        sightings = [visit.of(uid) for visit in self.visits[: min(first, number) + 1]]
         return all(one.onset_known and one.presence != Presence.NOT_SHOWN for one in sightings if one is not None)
 
     def first_seen_days(self) -> dict[str, date]:

@@ -27,6 +27,7 @@ from tracking.matching import baseline_tracks, match
 from tracking.matching.assignment import MatchSettings
 from tracking.matching.sites import covers
 from tracking.measurement import measure_lesions
+from tracking.registration.result import RegistrationKind
 from tracking.timepoint import Timepoint, labels_of
 from tracking.track import LesionTrack, TrackState, known_after
 
@@ -117,10 +118,17 @@ def track_history(
             tracks = baseline_tracks(study.study_uid, lesions)
         else:
             known = [one for track in history[-1].tracks for one in known_after(track)]
-            tracks = match(study, lesions, studies[place - 1], known, alignments[place - 1], settings=settings)
+            prior, alignment = studies[place - 1], alignments[place - 1]
+            tracks = match(study, lesions, prior, known, alignment, taken=_names(history), settings=settings)
             tracks = tuple(_dated(track, studies[:place], alignments[:place]) for track in tracks)
         history.append(StudyTracks(study_uid=study.study_uid, study_date=study.study_date, tracks=tracks))
     return tuple(history)
+
+
+def _names(history: Sequence[StudyTracks]) -> set[str]:
+    """Return every tracking identifier so far, also of lesions that have merged into others."""
+    tracks = [track for study in history for track in study.tracks]
+    return {track.tracking_id for track in tracks} | {one.tracking_id for track in tracks for one in track.absorbed}
 
 
 def _check(studies: Sequence[Timepoint], alignments: Sequence[Alignment]) -> None:
@@ -138,7 +146,7 @@ def _check(studies: Sequence[Timepoint], alignments: Sequence[Alignment]) -> Non
 
 def _dated(track: LesionTrack, earlier: Sequence[Timepoint], alignments: Sequence[Alignment]) -> LesionTrack:
     """Call a lesion new if the prior study does not show its place, but an older one does, without the lesion."""
-    if track.state != TrackState.BASELINE:
+    if track.state != TrackState.BASELINE or alignments[-1].kind == RegistrationKind.NONE:
         return track
     point_mm = np.array([track.current[0].centroid_mm])
     for study, alignment in zip(reversed(earlier), reversed(alignments), strict=True):

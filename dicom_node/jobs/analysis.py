@@ -31,6 +31,9 @@ from tracking.timepoint import MRSequence, Timepoint
 from tracking.track import EmptySite, KnownLesion
 from tracking.visit import visit_of_study
 
+# What cannot be laid on each other must not be judged together: a lesion that is not recognised would seem gone.
+UNCONNECTED = Past(remarks=("The course begins with this study, as the prior study could not be registered.",))
+
 
 @dataclass(frozen=True, kw_only=True)
 class PriorLesions:
@@ -136,8 +139,10 @@ def compare_studies(
     current, kept = look_again(job, current, before, registration)
     now = timepoint_of(current)
     remarks = (*told, *compare_acquisitions(current.physics, prior.study.physics), *kept)
-    comparison = compare(now, current.measured, before, prior.known, registration, remarks=remarks)
-    compared = _compared(job, current, comparison, prior.past, _empty_sites(comparison, registration))
+    taken = {one.tracking_id for visit in prior.past.visits for one in visit.sightings}
+    comparison = compare(now, current.measured, before, prior.known, registration, taken=taken, remarks=remarks)
+    past = UNCONNECTED if registration.kind == RegistrationKind.NONE else prior.past
+    compared = _compared(job, current, comparison, past, _empty_sites(comparison, registration))
     return replace(compared, days_since_baseline=prior.days_since_baseline + (comparison.interval_days or 0))
 
 

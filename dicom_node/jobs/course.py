@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pydicom import dcmread
+from pydicom.errors import InvalidDicomError
 
 from dicom_node.config import ResponseOptions
 from dicom_node.errors import InvalidStudyError
@@ -71,9 +72,10 @@ def past_in_reports(report_path: Path, earlier_paths: Sequence[Path], study_uid:
     remarks: tuple[str, ...] = ()
     for path in (report_path, *earlier_paths):
         try:
-            visits += read_visits(dcmread(path))
-        except InvalidStudyError as error:
-            remarks = (f"The course begins after the report {path.stem}: {error}",)
+            visits = [*read_visits(dcmread(path)), *visits]  # the latest last, also of one day
+        except (InvalidDicomError, InvalidStudyError, OSError) as error:
+            since = f" on {visits[0].day}" if visits else ""
+            remarks = (f"The course begins only{since}, as an earlier report cannot be read: {error}",)
             break
     report = EarlierReport(study_uid=study_uid, sop_instance_uid=report_path.stem) if visits else None
     return Past(visits=tuple(sorted(visits, key=lambda visit: visit.day)), report=report, remarks=remarks)

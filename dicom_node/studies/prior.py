@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pydicom import dcmread
+from pydicom.errors import InvalidDicomError
 
 from dicom_node.errors import InvalidStudyError
 from dicom_node.network.archive import Archive, ArchivedStudy
 from dicom_node.results.codes import MANUFACTURER
 from dicom_node.results.content import described_segmentations
-from dicom_node.results.course_record import earlier_report
+from dicom_node.results.course_record import EarlierReport, earlier_report
 from dicom_node.studies.physics import SeriesPhysics
 from dicom_node.studies.reading import read_study
 from dicom_node.studies.selection import require_t1c, select_series
@@ -155,7 +156,7 @@ def reports_before(archive: Archive, report_path: Path, folder: Path) -> tuple[t
     """
     found: list[Path] = []
     seen = {report_path.stem}
-    link = earlier_report(dcmread(report_path))
+    link = _link(report_path)
     while link is not None and link.sop_instance_uid not in seen:
         seen.add(link.sop_instance_uid)
         study = archive.find_study(link.study_uid)
@@ -165,8 +166,16 @@ def reports_before(archive: Archive, report_path: Path, folder: Path) -> tuple[t
             day = study.study_date if study and study.study_date else "an earlier study"
             return tuple(found), (f"The archive no longer has our report of {day}, so the course begins after it.",)
         found.append(path)
-        link = earlier_report(dcmread(path))
+        link = _link(path)
     return tuple(found), ()
+
+
+def _link(report_path: Path) -> EarlierReport | None:
+    """Return the report that a report goes back to; a file that cannot be read goes back to none, and is told later."""
+    try:
+        return earlier_report(dcmread(report_path))
+    except (InvalidDicomError, OSError):
+        return None
 
 
 def fetch_own(archive: Archive, study: ArchivedStudy, modality: str, folder: Path) -> list[Path]:

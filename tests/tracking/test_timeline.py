@@ -136,3 +136,12 @@ def test_bad_input_is_named() -> None:
         track_history([first, second], alignments([second, first]))
     with pytest.raises(ValueError, match="apply a threshold"):
         labelled_study(np.zeros((4, 4, 4)), np.eye(4), study_uid="1", study_date=FIRST_DAY)
+
+
+def test_the_name_of_a_merged_lesion_is_never_given_to_another() -> None:
+    apart: list[Ball] = [((-5, 0, 0), 3.0), ((5, 0, 0), 4.0)]
+    joined: Ball = ((0, 0, 0), 9.0)
+    first, second, third = states(history(apart, [joined], [joined, STAYS]))
+    assert set(first) == {"L1", "L2"}
+    (left,) = second
+    assert third == {left: "persistent", "L3": "new"}

@@ -1,8 +1,13 @@
 """Figures in words, each with the time that it is taken over."""
 
+import math
+
 from tracking.dynamics.figures import Dynamics
 from tracking.dynamics.intervals import IntervalFigures
 from tracking.dynamics.velocity import Velocity
+
+LEAST_FACTOR = 1.2  # a smaller change of the volumes together says nothing of speed
+LEAST_VELOCITY_DAYS = 61  # over less, a single new lesion makes a high velocity
 
 
 def describe_dynamics(figures: Dynamics) -> tuple[str, ...]:
@@ -37,7 +42,8 @@ def _lesions(count: int) -> str:
 
 
 def _doubling(figures: IntervalFigures) -> str:
-    if figures.doubling_days is None:
+    days = (figures.end - figures.start).days
+    if figures.doubling_days is None or abs(days / figures.doubling_days) < math.log2(LEAST_FACTOR):
         return ""
     verb = "doubling" if figures.doubling_days > 0 else "halving"
     return f", {verb} in {abs(figures.doubling_days):.0f} days"
@@ -46,6 +52,9 @@ def _doubling(figures: IntervalFigures) -> str:
 def _velocity(velocity: Velocity | None) -> tuple[str, ...]:
     if velocity is None:
         return ()
+    days = (velocity.until - velocity.since).days
+    if days < LEAST_VELOCITY_DAYS:
+        return (f"Brain-metastasis velocity is not given: {days} days are too short a time.",)
     return (
         f"Brain-metastasis velocity: {velocity.per_year:.1f} new metastases per year ({velocity.velocity_class.value}),"
         f" counted from {velocity.since}; it is defined from the first radiosurgery.",

@@ -7,7 +7,7 @@ two exchanged, the same sites are linked.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,16 +97,22 @@ def link_sites(
         Pairs, at most one for each site; then the parts of merges and splits.
     """
     settings = settings or MatchSettings()
-    pairs = pair_sites(priors, currents, settings)
-    return (*pairs, *_Groups(priors, currents, settings).join(pairs))
+    evidence = _all_evidence(priors, currents, settings)
+    pairs = _best_pairs(evidence, (len(priors), len(currents)))
+    parts = _Groups(priors, currents, settings).join(pairs)
+    allies = {(link.prior, link.current) for link in parts}
+    return (*(_pair_link(evidence, (link.prior, link.current), allies) for link in pairs), *parts)
 
 
 def pair_sites(priors: Sequence[Site], currents: Sequence[Site], settings: MatchSettings) -> tuple[Link, ...]:
     """Pair sites one to one so that the sum of the evidence is greatest; what has none stays alone."""
-    evidence = _all_evidence(priors, currents, settings)
+    return _best_pairs(_all_evidence(priors, currents, settings), (len(priors), len(currents)))
+
+
+def _best_pairs(evidence: Evidence, counts: Pair) -> tuple[Link, ...]:
     if not evidence:
         return ()
-    table = np.zeros((len(priors), len(currents)))
+    table = np.zeros(counts)
     for pair, value in evidence.items():
         table[pair] = value
     chosen = [(int(p), int(c)) for p, c in zip(*linear_sum_assignment(-table), strict=True)]
@@ -172,9 +178,13 @@ def _log_normal(deviation: float, spread: float) -> float:
     return float(-0.5 * (deviation / spread) ** 2 - np.log(spread * np.sqrt(2 * np.pi)))
 
 
-def _pair_link(evidence: Evidence, pair: Pair) -> Link:
-    """Judge a pair by its strongest rival: another partner of either site, or none."""
-    rivals = [value for other, value in evidence.items() if (other[0] == pair[0]) != (other[1] == pair[1])]
+def _pair_link(evidence: Evidence, pair: Pair, allies: Collection[Pair] = ()) -> Link:
+    """Judge a pair by its strongest rival: another partner of either site, or none; parts of one lesion are allies."""
+    rivals = [
+        value
+        for other, value in evidence.items()
+        if (other[0] == pair[0]) != (other[1] == pair[1]) and other not in allies
+    ]
     strongest = max(rivals, default=0.0)
     return Link(
         prior=pair[0],

@@ -61,18 +61,27 @@ def unprecedented(step: Step, place: int, known: KnownLesion) -> LesionTrack:
         remark = "verify: the prior study does not show this place, so the lesion may be older"
         return replace(baseline(known), confidence=LOW_CONFIDENCE, remarks=(remark,))
     probability = step.current_lesions[place].mean_probability
+    sure = UNLINKED_CONFIDENCE if probability is None else min(UNLINKED_CONFIDENCE, probability)
+    doubt = f"verify: the model is only {100 * sure:.0f} % sure of it"
     track = replace(
         baseline(known),
         state=TrackState.NEW,
-        confidence=UNLINKED_CONFIDENCE if probability is None else min(UNLINKED_CONFIDENCE, probability),
+        confidence=sure,
+        remarks=(doubt,) if sure < LOW_CONFIDENCE else (),
     )
     return _near(step, track, [site], step.priors, remark="a lesion of the prior study lies {:.1f} mm away")
 
 
 def unregistered(track: LesionTrack) -> LesionTrack:
-    """Doubt a track because registration had failed."""
+    """Doubt a track because registration had failed: then nothing is surely new, and nothing surely gone."""
     remark = "verify: the prior study could not be registered"
-    return replace(track, confidence=track.confidence * DOUBT, remarks=(*track.remarks, remark))
+    unsure = {TrackState.NEW: TrackState.BASELINE, TrackState.RESOLVED: TrackState.NOT_ASSESSED}
+    return replace(
+        track,
+        state=unsure.get(track.state, track.state),
+        confidence=track.confidence * DOUBT if track.current else 0.0,
+        remarks=(*track.remarks, remark),
+    )
 
 
 def _names_by_volume(step: Step, group: Group) -> list[Identity]:
@@ -164,7 +173,9 @@ def _gone(step: Step, group: Group, track: LesionTrack) -> LesionTrack:
         remark = "verify: the current study does not show its place"
         return replace(track, state=TrackState.NOT_ASSESSED, confidence=0.0, remarks=(*track.remarks, remark))
     if not group.priors:
-        return replace(track, remarks=(*track.remarks, "already resolved in the prior study"))
+        shown = any(_was_shown(step, place) for place in group.empty)
+        before = "already resolved in the prior study" if shown else "the prior study does not show its place"
+        return replace(track, remarks=(*track.remarks, before))
     return _near(step, track, sites, step.currents, remark="a lesion of today lies {:.1f} mm from its place")
 
 

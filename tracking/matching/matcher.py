@@ -5,7 +5,7 @@ that they are (`residual`), and linked with today's (`assignment`); each connect
 What is left over is new, or has returned to the place of a lesion that had resolved.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -39,13 +39,14 @@ def baseline_tracks(study_uid: str, lesions: Sequence[Lesion]) -> tuple[LesionTr
     return tuple(baseline(known) for known in baseline_identities(study_uid, lesions))
 
 
-def match(
+def match(  # noqa: PLR0913 - two studies, and what is known of each
     current: Timepoint,
     current_lesions: Sequence[Lesion],
     prior: Timepoint,
     known: Sequence[KnownLesion],
     registration: Alignment,
     *,
+    taken: Collection[str] = (),
     settings: MatchSettings | None = None,
 ) -> tuple[LesionTrack, ...]:
     """Follow every known lesion from the prior study to the current one.
@@ -61,6 +62,8 @@ def match(
         For a prior without earlier results see `baseline_identities`.
     registration
         Current study fixed, prior study moving.
+    taken
+        Further tracking identifiers that the patient's lesions have had, as those that have merged into others.
 
     Returns
     -------
@@ -78,7 +81,8 @@ def match(
     links = link_sites(step.priors, step.currents, step.settings)
     groups = list(groups_of(step, links, _returns(step, links)))
     tracks = [followed(step, group) for group in groups if group.priors or group.empty]
-    tracks += _new_tracks(step, [group.currents[0] for group in groups if not group.priors and not group.empty])
+    new = [group.currents[0] for group in groups if not group.priors and not group.empty]
+    tracks += _new_tracks(step, new, taken)
     if registration.kind == RegistrationKind.NONE:
         tracks = [unregistered(track) for track in tracks]
     return tuple(sorted(tracks, key=lambda track: tracking_order(track.tracking_id)))
@@ -146,9 +150,9 @@ def _returns(step: Step, links: Sequence[Link]) -> list[Link]:
     return [replace(link, current=left_over[link.current]) for link in found]
 
 
-def _new_tracks(step: Step, places: Sequence[int]) -> list[LesionTrack]:
+def _new_tracks(step: Step, places: Sequence[int], taken: Collection[str]) -> list[LesionTrack]:
     """Name the lesions that nothing is known of, in the order of their study."""
-    taken = [known.tracking_id for known in (*step.present, *step.absent)]
+    known_ids = [known.tracking_id for known in (*step.present, *step.absent)]
     lesions = [step.current_lesions[place] for place in sorted(places)]
-    named = baseline_identities(step.current.study_uid, lesions, taken=taken)
+    named = baseline_identities(step.current.study_uid, lesions, taken=(*known_ids, *taken))
     return [unprecedented(step, place, known) for place, known in zip(sorted(places), named, strict=True)]

@@ -1,4 +1,4 @@
-"""All that a report says of one lesion at one time, in one value: nothing here is computed twice or elsewhere."""
+"""All that a report says of one lesion at one time, in one value."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,8 +31,8 @@ class LesionProfile:
     slice_count
         Image planes in which it is seen.
     plane_count
-        Of the three orthogonal planes (as acquired, and the two reformats at right angles to it) those in which it is
-        seen as an area, two voxels wide in both directions: 0, 1 or 3.
+        Of the three orthogonal planes (as acquired, and the two reformats at right angles to it) those in which its box
+        is at least two voxels wide in both directions: 0, 1 or 3.
     regions
         Volumes of enhancing tumour, tumour core and whole tumour.
     place

@@ -14,6 +14,7 @@ from tracking.response.rules import (
     Overall,
     Sums,
     TargetStatus,
+    is_longer,
     non_target_status,
     overall_response,
     target_status,
@@ -21,7 +22,7 @@ from tracking.response.rules import (
 )
 from tracking.response.sizes import Course, Sizes, faults_of, sizes_of
 from tracking.response.targets import Criteria, choose_targets, given_targets
-from tracking.visit import Sighting, Visit
+from tracking.visit import Presence, Sighting, Visit
 
 RESPONSES = (Overall.CR, Overall.PR)
 LEAST_PLANES = 2
@@ -68,6 +69,8 @@ class Assessment:
         Why this visit or the baseline cannot be judged.
     earlier_progression
         Date of the first progression before this visit.
+    earlier_complete_response
+        Date of the last complete response before this visit.
     criteria
         The options used.
     """
@@ -89,6 +92,7 @@ class Assessment:
     target_volumes: Sums | None
     inadequate: tuple[str, ...] = ()
     earlier_progression: date | None = None
+    earlier_complete_response: date | None = None
     criteria: Criteria
 
 
@@ -147,7 +151,7 @@ def _assess(course: Course, number: int) -> Assessment:
         target_diameters=_sums(targets),
         non_target=non_target_status(_sums(non_targets)),
         non_target_diameters=_sums(non_targets),
-        new=_new_status(new, to_confirm, course.criteria),
+        new=_new_status(course, number, new, to_confirm),
         new_lesions=tuple(one.tracking_id for one in new),
         lesions_to_confirm=tuple(one.tracking_id for one in to_confirm),
         volumetric=volumetric_status(_sums(volumes)),
@@ -202,13 +206,22 @@ def _new_lesions(course: Course, number: int) -> tuple[list[Sighting], list[Sigh
 
 
 def _is_definite(course: Course, number: int, lesion: Sighting) -> bool:
-    """Tell whether a lesion is surely one, seen in two planes as RANO-BM asks, and surely not older."""
+    """Tell whether a lesion is surely one, seen in two planes as RANO-BM asks, and surely not older, or has grown."""
+    sure = lesion.certain and lesion.plane_count >= LEAST_PLANES
     onset_known = course.history.onset_known(number, lesion.tracking_uid)
-    return lesion.certain and lesion.plane_count >= LEAST_PLANES and onset_known
+    return sure and (onset_known or _has_grown(course, number, lesion))
 
 
-def _new_status(new: Sequence[Sighting], to_confirm: Sequence[Sighting], criteria: Criteria) -> NewLesions:
-    if new and not criteria.immunotherapy:
+def _has_grown(course: Course, number: int, lesion: Sighting) -> bool:
+    """Tell whether a lesion that was not at the baseline has progressed since it was first seen."""
+    earlier = [visit.of(lesion.tracking_uid) for visit in course.history.visits[:number]]
+    sizes_mm = [one.longest_diameter_mm for one in earlier if one is not None and one.presence == Presence.PRESENT]
+    return bool(sizes_mm) and is_longer(min(sizes_mm), lesion.longest_diameter_mm)
+
+
+def _new_status(course: Course, number: int, new: Sequence[Sighting], to_confirm: Sequence[Sighting]) -> NewLesions:
+    counted = [one for one in new if not course.criteria.immunotherapy or _has_grown(course, number, one)]
+    if counted:
         return NewLesions.DEFINITE
     return NewLesions.TO_CONFIRM if new or to_confirm else NewLesions.NONE
 
@@ -217,18 +230,23 @@ def _with_earlier_verdicts(assessments: Sequence[Assessment]) -> tuple[Assessmen
     judged: list[Assessment] = []
     for number, one in enumerate(assessments):
         progression = next((earlier.day for earlier in judged if earlier.overall == Overall.PD), None)
+        complete = next((earlier.day for earlier in reversed(judged) if earlier.overall == Overall.CR), None)
         confirmed = _has_lasted(assessments[:number], one) if one.overall in RESPONSES else None
-        judged.append(replace(one, confirmed=confirmed, earlier_progression=progression))
+        judged.append(
+            replace(one, confirmed=confirmed, earlier_progression=progression, earlier_complete_response=complete)
+        )
     return tuple(judged)
 
 
 def _has_lasted(earlier: Sequence[Assessment], one: Assessment) -> bool:
-    """Tell whether a response as good was there long enough before; what could not be evaluated does not break it."""
-    as_good = (Overall.CR,) if one.overall == Overall.CR else RESPONSES
+    """Tell whether the same response was there long enough before; what could not be evaluated does not break it.
+
+    A partial response after a complete one is no lasting response: something has returned.
+    """
     for before in reversed(earlier):
         if before.overall == Overall.NE:
             continue
-        if before.overall not in as_good:
+        if before.overall != one.overall:
             return False
         if (one.day - before.day).days >= one.criteria.confirmation_days:
             return True

@@ -164,6 +164,8 @@ class Sums:
         of all earlier visits, the baseline among them. The current sum leaves out what is not shown.
     largest_increase
         Of one lesion, from the visit of the nadir to now; negative if all have shrunk.
+    one_has_grown
+        Whether one lesion by itself is 20 % and 5 mm longer than at its smallest; for diameters.
     all_shown
         Whether the images show the place of each of the lesions.
     """
@@ -172,6 +174,7 @@ class Sums:
     nadir: float
     current: float
     largest_increase: float
+    one_has_grown: bool = False
     all_shown: bool = True
 
     @property
@@ -190,6 +193,12 @@ class Sums:
             self.current >= PROGRESSION_FACTOR * self.nadir - ROUNDING
             and self.largest_increase >= PROGRESSION_MM - ROUNDING
         )
+
+
+def is_longer(smallest_mm: float, current_mm: float) -> bool:
+    """Return whether one diameter has grown by 20 % and 5 mm."""
+    longer_mm = current_mm - smallest_mm
+    return current_mm >= PROGRESSION_FACTOR * smallest_mm - ROUNDING and longer_mm >= PROGRESSION_MM - ROUNDING
 
 
 def target_status(diameters: Sums | None) -> TargetStatus:
@@ -221,11 +230,12 @@ def _without_growth(sums: Sums, response_factor: float) -> TargetStatus:
 def non_target_status(diameters: Sums | None) -> NonTargetStatus:
     """Judge the other lesions of the baseline; None: there are none.
 
-    RANO-BM leaves "unequivocal" to the reader. Here it is what would be progression of targets: 20 % and 5 mm.
+    RANO-BM leaves "unequivocal" to the reader. Here it is what would be progression of targets, 20 % and 5 mm, of the
+    sum or of one lesion by itself: many others that are stable must not hide it.
     """
     if diameters is None:
         return NonTargetStatus.NONE
-    if diameters.has_grown():
+    if diameters.has_grown() or diameters.one_has_grown:
         return NonTargetStatus.PROGRESSIVE
     if not diameters.all_shown:
         return NonTargetStatus.NOT_EVALUABLE

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tracking.history import Groups, History, Measure
-from tracking.response.rules import Sums
+from tracking.response.rules import Sums, is_longer
 from tracking.response.targets import Criteria
 from tracking.visit import Visit
 
@@ -46,10 +46,13 @@ class Sizes:
         Size of each group at each visit up to the one that is judged; None where a part of it is not shown.
     nadir
         The visit before that one with the smallest complete sum.
+    smallest
+        Of each group the smallest size before that visit, where sizes could be judged.
     """
 
     by_visit: tuple[Mapping[str, float | None], ...]
     nadir: int
+    smallest: Mapping[str, float]
 
     def sums(self) -> Sums:
         """Return the sums that the rules look at."""
@@ -60,6 +63,7 @@ class Sizes:
             nadir=_total(least),
             current=_total(now),
             largest_increase=max((size - (least[host] or 0.0) for host, size in shown.items()), default=0.0),
+            one_has_grown=any(is_longer(self.smallest[host], size) for host, size in shown.items()),
             all_shown=len(shown) == len(now),
         )
 
@@ -79,8 +83,15 @@ def sizes_of(course: Course, number: int, groups: Groups, measure: Measure) -> S
     by_visit = tuple(
         {host: course.history.size(at, uids, measure) for host, uids in groups.items()} for at in range(number + 1)
     )
-    complete = [at for at in range(number) if not course.faults[at] and None not in by_visit[at].values()]
-    return Sizes(by_visit=by_visit, nadir=min(complete, key=lambda at: _total(by_visit[at]), default=0))
+    fit = [at for at in range(number) if not course.faults[at]]
+    complete = [at for at in fit if None not in by_visit[at].values()]
+    smallest = {
+        host: min((size for at in fit if (size := by_visit[at][host]) is not None), default=by_visit[0][host] or 0.0)
+        for host in groups
+    }
+    return Sizes(
+        by_visit=by_visit, nadir=min(complete, key=lambda at: _total(by_visit[at]), default=0), smallest=smallest
+    )
 
 
 def _total(sizes: Mapping[str, float | None]) -> float:

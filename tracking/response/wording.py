@@ -3,7 +3,10 @@
 from tracking.response.course import Assessment, TargetSize
 from tracking.response.rules import NewLesions, Overall, Sums
 
-NOT_KNOWN = "Imaging part of RANO-BM only: corticosteroids and the clinical state are not known here."
+NOT_KNOWN = (
+    "Imaging part of RANO-BM only, from findings that nobody has verified: corticosteroids, treatments and the clinical"
+    " state are not known here."
+)
 
 
 def describe(assessment: Assessment) -> tuple[str, ...]:
@@ -12,6 +15,9 @@ def describe(assessment: Assessment) -> tuple[str, ...]:
     lines += [f"Not evaluable: {reason}." for reason in assessment.inadequate]
     if assessment.earlier_progression:
         lines.append(f"Progression was first found on {assessment.earlier_progression}; the baseline is unchanged.")
+    if assessment.earlier_complete_response and assessment.overall != Overall.CR:
+        day = assessment.earlier_complete_response
+        lines.append(f"Lesions have returned after the complete response of {day}; RECIST 1.1 calls that progression.")
     return (*lines, *_volumetric(assessment), NOT_KNOWN)
 
 
@@ -35,10 +41,14 @@ def _targets(assessment: Assessment) -> list[str]:
         return ["No target: no lesion was measurable at the baseline."]
     each = ", ".join(_target(target) for target in assessment.targets)
     return [
-        f"Sum of longest diameters of {len(assessment.targets)} targets: {_numbers(sums, 'mm', 1)}; smallest sum"
+        f"Sum of longest diameters of {_count(len(assessment.targets))}: {_numbers(sums, 'mm', 1)}; smallest sum"
         f" before on {assessment.nadir_day}; largest increase of one since then {sums.largest_increase:+.1f} mm.",
         f"Targets (baseline, smallest, now): {each}.",
     ]
+
+
+def _count(targets: int) -> str:
+    return "1 target" if targets == 1 else f"{targets} targets"
 
 
 def _target(target: TargetSize) -> str:
@@ -52,7 +62,8 @@ def _non_targets(assessment: Assessment) -> list[str]:
         return []
     return [
         f"Sum of longest diameters of the non-targets: {_numbers(sums, 'mm', 1)}; largest increase of one"
-        f" {sums.largest_increase:+.1f} mm. Unequivocal progression is taken as 20 % and 5 mm."
+        f" {sums.largest_increase:+.1f} mm. Unequivocal progression is taken as 20 % and 5 mm, of the sum"
+        " or of one lesion."
     ]
 
 
@@ -83,7 +94,15 @@ def _numbers(sums: Sums, unit: str, digits: int) -> str:
     missing = "" if sums.all_shown else " (without the lesions that are not shown)"
     return (
         f"{sums.baseline:.{digits}f} {unit} at the baseline, {sums.nadir:.{digits}f} {unit} at the smallest,"
-        f" {sums.current:.{digits}f} {unit} now{missing}"
+        f" {sums.current:.{digits}f} {unit} now{missing}{_changes(sums)}"
+    )
+
+
+def _changes(sums: Sums) -> str:
+    """Tell the changes of a complete sum; that of another would mislead."""
+    if not sums.all_shown:
+        return ""
+    return (
         f" ({_percent(sums.change_from_baseline_percent)} from the baseline,"
         f" {_percent(sums.change_from_nadir_percent)} from the smallest)"
     )

@@ -65,6 +65,24 @@ def test_the_past_is_read_from_reports(tmp_path: Path) -> None:
     assert past.remarks == ()
 
 
+def test_of_two_earlier_studies_of_one_day_the_later_one_counts(tmp_path: Path) -> None:
+    morning, evening = sizes(60, **{"1": 30}), sizes(60, **{"1": 12})
+    report(evening).save_as(tmp_path / "3.dcm")
+    report(morning).save_as(tmp_path / "2.dcm")
+    report(EARLIER).save_as(tmp_path / "1.dcm")
+    past = past_in_reports(tmp_path / "3.dcm", [tmp_path / "2.dcm", tmp_path / "1.dcm"], "1.2")
+    course = tell_course(past, sizes(120, **{"1": 12}), OPTIONS)
+    assert "Targets (baseline, smallest, now): 1 20.0, 12.0, 12.0 mm." in course.sentences
+
+
+def test_a_report_that_is_no_dicom_ends_the_course_and_is_told(tmp_path: Path) -> None:
+    report(LATER).save_as(tmp_path / "2.dcm")
+    (tmp_path / "1.dcm").write_text("no DICOM")
+    past = past_in_reports(tmp_path / "2.dcm", [tmp_path / "1.dcm"], "1.2")
+    assert past.visits == (LATER,)
+    assert past.remarks[0].startswith("The course begins only on 2024-03-01, as an earlier report cannot be read")
+
+
 def test_a_report_without_records_holds_no_past(tmp_path: Path) -> None:
     report().save_as(tmp_path / "1.dcm")
     assert past_in_reports(tmp_path / "1.dcm", [], "1.2") == Past()
@@ -77,7 +95,7 @@ def test_a_damaged_report_ends_the_course_and_is_told(tmp_path: Path) -> None:
     damaged.save_as(tmp_path / "1.dcm")
     past = past_in_reports(tmp_path / "2.dcm", [tmp_path / "1.dcm"], "1.2")
     assert past.visits == (LATER,)
-    assert "The course begins after the report 1" in past.remarks[0]
+    assert "Tracking Unique Identifier is missing" in past.remarks[0]
 
 
 def test_of_a_study_without_a_report_nothing_older_is_known() -> None:

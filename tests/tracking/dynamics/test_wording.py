@@ -26,12 +26,18 @@ def test_what_shrinks_is_said_to_halve() -> None:
     assert "halving in 20 days" in lines[1]
 
 
+def test_what_is_within_error_or_too_short_gives_no_speed() -> None:
+    last, velocity = describe_dynamics(dynamics([sizes(0, a=20), sizes(10, a=20.1, b=5)]))
+    assert "doubling" not in last
+    assert velocity == "Brain-metastasis velocity is not given: 10 days are too short a time."
+
+
 def test_without_a_lesion_to_follow_no_rate_is_made_up() -> None:
     (last, _) = describe_dynamics(dynamics([sizes(0), sizes(61, a=5)]))
     assert "no lesion to follow." in last
 
 
 def test_the_course_gives_the_verdict_of_the_last_visit_first() -> None:
-    lines = describe_course([sizes(0, a=20), sizes(30, a=10), sizes(60, a=10)])
-    assert lines[0].startswith("RANO-BM on 2024-03-01: partial response, confirmed after at least 28 days")
+    lines = describe_course([sizes(0, a=20), sizes(30, a=10), sizes(61, a=10)])
+    assert lines[0].startswith("RANO-BM on 2024-03-02: partial response, confirmed after at least 28 days")
     assert lines[-1].startswith("Brain-metastasis velocity: 0.0")

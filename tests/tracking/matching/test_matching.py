@@ -389,3 +389,40 @@ def test_bad_input_is_named() -> None:
     stranger = baseline_identities(PRIOR_UID, [replace(lesions[0], number=9)])
     with pytest.raises(ValueError, match="Lesion number 9 is not in the label volume"):
         match(now, lesions, before, stranger, registration())
+
+
+def test_after_a_failed_registration_nothing_is_new_and_nothing_gone() -> None:
+    how = registration(sigma_mm=10.0, kind=RegistrationKind.NONE)
+    tracks = follow([((-20, 0, 0), 3), ((10, 0, 0), 4)], [((10, 0, 0), 4), ((0, 25, 0), 3)], how=how)
+    assert [track.state for track in tracks] == [TrackState.NOT_ASSESSED, TrackState.PERSISTENT, TrackState.BASELINE]
+    assert all("could not be registered" in track.remarks[-1] for track in tracks)
+    assert tracks[0].confidence == 0
+
+
+def test_a_new_lesion_that_the_model_doubts_is_to_be_verified() -> None:
+    now, before = studies([], [((0, 0, 0), 3)])
+    (lesion,) = measure_lesions(now.lesions)
+    for probability, remarks in ((0.41, ("verify: the model is only 41 % sure of it",)), (0.8, ())):
+        (new,) = match(now, [replace(lesion, mean_probability=probability)], before, (), registration())
+        assert (new.state, new.remarks) == (TrackState.NEW, remarks)
+
+
+def test_lesions_that_merge_as_equals_need_no_second_look() -> None:
+    (merged,) = follow([((-5, 0, 0), 4), ((5, 0, 0), 4)], [((0, 0, 0), 9)])
+    assert merged.state == TrackState.MERGED
+    assert not any("verify" in remark for remark in merged.remarks)
+
+
+def test_what_the_prior_did_not_show_is_not_called_resolved_in_it() -> None:
+    outside = resolved("L7", (0, 0, 60))
+    shifted = registration(np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 60.0], [0, 0, 0, 1]]))
+    now, before = studies([], [])
+    (gone,) = match(now, (), before, [outside], shifted)
+    assert gone.remarks[-1] == "the prior study does not show its place"
+
+
+def test_names_of_merged_lesions_are_not_given_again() -> None:
+    now, before = studies([((0, 0, 0), 4)], [((0, 0, 0), 4), ((20, 0, 0), 4)])
+    known = baseline_identities(PRIOR_UID, measure_lesions(before.lesions))
+    tracks = match(now, measure_lesions(now.lesions), before, known, registration(), taken=["L2"])
+    assert [track.tracking_id for track in tracks] == ["L1", "L3"]

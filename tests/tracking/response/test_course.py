@@ -88,7 +88,38 @@ def test_complete_response_confirms_a_partial_one_but_not_the_other_way_round() 
     assert last(sizes(0, a=20), sizes(30, a=10), sizes(90, a=0)).confirmed is False
     visits = sizes(0, a=20, b=8), sizes(30, a=0, b=0), sizes(90, a=0, b=4)
     assert verdicts(*visits) == [Overall.CR, Overall.PR]
-    assert last(*visits).confirmed is True
+    assert last(*visits).confirmed is False
+    assert any("have returned after the complete response of 2024-01-31" in line for line in describe(last(*visits)))
+
+
+def test_many_stable_lesions_do_not_hide_one_that_grows() -> None:
+    stable = {f"n{number}": 4.0 for number in range(20)}
+    grown = last(sizes(0, a=20, **stable), sizes(60, a=10, **stable | {"n3": 19.0}))
+    assert (grown.target, grown.non_target) == (TargetStatus.PARTIAL, NonTargetStatus.PROGRESSIVE)
+    assert last(sizes(0, a=20, **stable), sizes(60, a=10, **stable | {"n3": 8.9})).overall == Overall.PR
+
+
+def test_a_new_lesion_stays_one_when_a_later_study_does_not_show_it() -> None:
+    visits = sizes(0, a=20), sizes(60, a=20, b=8), sizes(120, a=20, b=None), sizes(180, a=20, b=8)
+    assert verdicts(*visits) == [Overall.PD, Overall.SD, Overall.PD]
+
+
+def test_on_immunotherapy_a_new_lesion_that_grows_is_progression() -> None:
+    options = Criteria(immunotherapy=True)
+    grows = sizes(0, a=20), sizes(60, a=20, b=8), sizes(120, a=20, b=14)
+    assert [one.overall for one in assess_course(grows, options)] == [Overall.SD, Overall.PD]
+    stays = sizes(0, a=20), sizes(60, a=20, b=8), sizes(120, a=20, b=9)
+    assert [one.overall for one in assess_course(stays, options)] == [Overall.SD, Overall.SD]
+
+
+def test_a_lesion_of_unknown_onset_is_progression_once_it_has_grown() -> None:
+    older = sighting("b", 5, onset_known=False), sighting("b", 12)
+    visits = (
+        visit(0, sighting("a", 20)),
+        visit(60, sighting("a", 20), older[0]),
+        visit(120, sighting("a", 20), older[1]),
+    )
+    assert verdicts(*visits) == [Overall.SD, Overall.PD]
 
 
 def test_what_cannot_be_evaluated_does_not_break_a_response_but_stable_disease_does() -> None:
