@@ -11,7 +11,7 @@ cubes = st.dictionaries(st.sampled_from("abcd"), st.floats(1, 20), max_size=4)
 courses = st.lists(st.tuples(cubes, cubes), min_size=1, max_size=5)
 
 
-def test_a_change_is_taken_within_one_course() -> None:
+def test_defect_1_a_change_is_taken_within_one_course() -> None:
     """Published code took the same earlier value from both sides, so that a change of 23 could never differ."""
     true = [visit(0, sighting("a", 5, volume_mm3=200)), visit(60, sighting("a", 5, volume_mm3=223))]
     reported = [visit(0, sighting("a", 5, volume_mm3=100)), visit(60, sighting("a", 5, volume_mm3=123))]
@@ -22,13 +22,13 @@ def test_a_change_is_taken_within_one_course() -> None:
     assert mean_absolute_errors(reported, true).total_volume_change_mm3 == pytest.approx(100)
 
 
-def test_the_last_tumour_counts() -> None:
+def test_defect_2_the_last_tumour_counts() -> None:
     true = [visit(0, *(sighting(name, 5, volume_mm3=10) for name in "abc"))]
     reported = [visit(0, *(sighting(name, 5, volume_mm3=10 if name != "c" else 40) for name in "abc"))]
     assert mean_absolute_errors(reported, true).tumour_volume_mm3 == pytest.approx(30 / 3)
 
 
-def test_courses_of_unequal_length_are_refused() -> None:
+def test_defect_11_courses_of_unequal_length_are_refused() -> None:
     with pytest.raises(ValueError, match="2 reported visits are to be compared with 1 true ones"):
         mean_absolute_errors([sizes(0, a=5), sizes(9, a=5)], [sizes(0, a=5)])
     with pytest.raises(ValueError, match="same days"):

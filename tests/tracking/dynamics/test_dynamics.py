@@ -68,7 +68,7 @@ def test_shortest_and_longest_interval() -> None:
     assert figures.treated is None
 
 
-def test_the_newest_studies_count_however_many_there_are() -> None:
+def test_defect_10_the_newest_studies_count_however_many_there_are() -> None:
     """Published code cut the newest studies of a patient with more than its limit."""
     visits = [visit(30 * number, *(of_mm3(f"n{n}", 10) for n in range(number + 1))) for number in range(25)]
     figures = dynamics(visits[::-1])
@@ -77,7 +77,7 @@ def test_the_newest_studies_count_however_many_there_are() -> None:
     assert (figures.longest.end, figures.longest.new_tumours) == (day(720), 24)
 
 
-def test_the_last_tumour_is_not_left_out() -> None:
+def test_defect_2_the_last_tumour_is_not_left_out() -> None:
     start, end = (visit(n, *(of_mm3(name, mm3) for name in "abc")) for n, mm3 in ((0, 10), (30, 40)))
     one = interval_figures(history_of([start, end]), 0, 1)
     assert one.followed == 3
@@ -199,7 +199,7 @@ def test_an_interval_needs_two_visits_in_order() -> None:
         interval_figures(history_of(COURSE), 1, 1)
 
 
-def test_figures_are_written_without_names_or_dates(tmp_path: Path) -> None:
+def test_defect_12_figures_are_written_without_names_or_dates(tmp_path: Path) -> None:
     """Published code wrote patients' names to its CSV."""
     path = tmp_path / "figures.csv"
     write_figures(path, {"P-001": dynamics(COURSE, [radiosurgery("a", 10)])})

@@ -47,7 +47,7 @@ def test_an_ellipsoid_has_its_two_axes() -> None:
     assert lesion.perpendicular_diameter.length_mm == pytest.approx(12.0, abs=0.5)
 
 
-def test_a_single_voxel_is_one_voxel_large() -> None:
+def test_defect_9_a_single_voxel_is_as_large_as_it_is_and_not_1_mm3() -> None:
     labels = empty_grid((5, 6, 7), (4.0, 0.8, 0.5), turn_deg=OBLIQUE)
     labels.array[2, 3, 4] = 7
     (lesion,) = measure_lesions(labels)
