@@ -37,17 +37,14 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.scenes.heads import MASS_RADII_MM, Detector, Patient, make_patient
-from benchmarks.scenes.scene import Scene
-from benchmarks.scenes.score import EVENTS, Edges, Score, Tracked, judge, true_edges
+from benchmarks.scenes.methods import followed_by, followed_by_us
+from benchmarks.scenes.score import EVENTS, Score, Tracked, judge, true_edges
 from tracking.lesion import Point
-from tracking.matching.baselines import BASELINES, Baseline
-from tracking.matching.sites import sites_of
+from tracking.matching.baselines import BASELINES
 from tracking.measurement import measure_lesions
 from tracking.registration import Registration, register
-from tracking.timeline import track_history
 from tracking.timepoint import Timepoint, labels_of
 
-Method = Callable[[Scene, Sequence[Registration]], Tracked]
 T = TypeVar("T")
 
 OURS = "ours"
@@ -117,37 +114,6 @@ def _centres_of(study: Timepoint) -> dict[int, Point]:
     return {lesion.number: lesion.centroid_mm for lesion in measure_lesions(labels_of(study))}
 
 
-def ours(scene: Scene, registrations: Sequence[Registration]) -> Tracked:
-    """Track a patient as the product does."""
-    history = track_history(scene.studies, registrations)
-    return Tracked(
-        edges=tuple(
-            frozenset((link.prior, link.current) for track in study.tracks for link in track.links)
-            for study in history[1:]
-        ),
-        identities=tuple(
-            {lesion.number: track.tracking_uid for track in study.tracks for lesion in track.current}
-            for study in history
-        ),
-    )
-
-
-def by_baseline(baseline: Baseline, scene: Scene, registrations: Sequence[Registration]) -> Tracked:
-    """Track a patient by a baseline: a lesion goes on under the name of the largest prior one it is linked with."""
-    measured = [measure_lesions(labels_of(study)) for study in scene.studies]
-    edges: list[Edges] = []
-    names: list[dict[int, str]] = [{lesion.number: f"0-{lesion.number}" for lesion in measured[0]}]
-    for place, found in enumerate(registrations, start=1):
-        before, now = measured[place - 1], measured[place]
-        priors = sites_of(before, labels_of(scene.studies[place - 1]), found.transform)
-        pairs = baseline(priors, sites_of(now, labels_of(scene.studies[place])))
-        edges.append(frozenset((before[p].number, now[c].number) for p, c in pairs))
-        names.append({lesion.number: f"{place}-{lesion.number}" for lesion in now})
-        for p, c in sorted(pairs, key=lambda pair: before[pair[0]].total_volume_mm3):  # the largest has the last word
-            names[-1][now[c].number] = names[-2][before[p].number]
-    return Tracked(edges=tuple(edges), identities=tuple(names))
-
-
 def _costed(work: Callable[[], T]) -> tuple[T, Cost]:
     """Return what some work gives, and its cost as Linux and its C library count it."""
     ctypes.CDLL("libc.so.6").malloc_trim(0)  # or the work would be given memory that was freed before, and add none
@@ -171,10 +137,11 @@ def judge_all(
         {lesion.number: lesion.total_volume_mm3 for lesion in measure_lesions(labels_of(study))}
         for study in patient.scene.studies
     )
-    methods: dict[str, Method] = {OURS: ours}
-    methods |= {name: partial(by_baseline, baseline) for name, baseline in BASELINES.items()}
+    studies, to_prior = patient.scene.studies, [found.transform for found in registrations]
+    methods: dict[str, Callable[[], Tracked]] = {OURS: partial(followed_by_us, studies, registrations)}
+    methods |= {name: partial(followed_by, baseline, studies, to_prior) for name, baseline in BASELINES.items()}
     for name, method in methods.items():
-        tracked, cost = _costed(partial(method, patient.scene, registrations))
+        tracked, cost = _costed(method)
         scores.setdefault(name, Score()).add(judge(patient.scene, tracked, volumes_mm3))
         costs.setdefault(name, []).append(cost)
 

@@ -1,18 +1,18 @@
 """Ways to track a scene: the product's own, and every baseline on the same carried-over lesions."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 from benchmarks.scenes.scene import Scene
 from benchmarks.scenes.score import Edges, Tracked
-from tracking.alignment import GivenAlignment
+from tracking.alignment import Alignment, GivenAlignment
 from tracking.lesion import Lesion
 from tracking.matching.baselines import Baseline
 from tracking.matching.sites import sites_of
 from tracking.measurement import measure_lesions
 from tracking.registration.transform import Transform
 from tracking.timeline import track_history
-from tracking.timepoint import labels_of
+from tracking.timepoint import Timepoint, labels_of
 
 SMALLEST_SIGMA_MM = 0.5  # what registration says of itself when it is perfect
 
@@ -32,7 +32,17 @@ def alignments_of(scene: Scene) -> tuple[GivenAlignment, ...]:
 
 def ours(scene: Scene) -> Tracked:
     """Track a scene as the product does."""
-    history = track_history(scene.studies, alignments_of(scene))
+    return followed_by_us(scene.studies, alignments_of(scene))
+
+
+def by_baseline(scene: Scene, baseline: Baseline) -> Tracked:
+    """Track a scene by a baseline."""
+    return followed_by(baseline, scene.studies, [Transform(matrix=matrix) for matrix in scene.to_prior])
+
+
+def followed_by_us(studies: Sequence[Timepoint], alignments: Sequence[Alignment]) -> Tracked:
+    """Track a patient as the product does, on registrations of any kind."""
+    history = track_history(studies, alignments)
     return Tracked(
         edges=tuple(
             frozenset((link.prior, link.current) for track in study.tracks for link in track.links)
@@ -45,14 +55,14 @@ def ours(scene: Scene) -> Tracked:
     )
 
 
-def by_baseline(scene: Scene, baseline: Baseline) -> Tracked:
-    """Track a scene by a baseline: a lesion goes on under the name of the largest prior one it is linked with."""
-    measured = [measure_lesions(labels_of(study)) for study in scene.studies]
+def followed_by(baseline: Baseline, studies: Sequence[Timepoint], to_prior: Sequence[Transform]) -> Tracked:
+    """Track a patient by a baseline: a lesion goes on under the name of the largest prior one it is linked with."""
+    measured = [measure_lesions(labels_of(study)) for study in studies]
     edges: list[Edges] = []
     identities: list[Mapping[int, str]] = [{lesion.number: f"0-{lesion.number}" for lesion in measured[0]}]
-    for place, matrix in enumerate(scene.to_prior, start=1):
-        priors = sites_of(measured[place - 1], labels_of(scene.studies[place - 1]), Transform(matrix=matrix))
-        currents = sites_of(measured[place], labels_of(scene.studies[place]))
+    for place, transform in enumerate(to_prior, start=1):
+        priors = sites_of(measured[place - 1], labels_of(studies[place - 1]), transform)
+        currents = sites_of(measured[place], labels_of(studies[place]))
         linked = frozenset(
             (measured[place - 1][p].number, measured[place][c].number) for p, c in baseline(priors, currents)
         )

@@ -12,6 +12,7 @@ from dicom_node.jobs.artefacts import save_volume
 from dicom_node.jobs.brains import brain_of
 from dicom_node.jobs.course import Course, Past, criteria_of, first_visit, past_in_reports, tell_course
 from dicom_node.jobs.job import StudyJob
+from dicom_node.jobs.places import details_of
 from dicom_node.jobs.second_look import look_again
 from dicom_node.jobs.segmented import SegmentedStudy, timepoint_of
 from dicom_node.results.course_record import EarlierReport
@@ -22,7 +23,7 @@ from dicom_node.studies.volumes import SeriesVolume, read_volume
 from inference.segmentation import segment
 from inference.weights import default_manifest_path, load_predictor
 from tracking.comparison import Comparison, compare
-from tracking.detail import LesionDetail, lesion_details
+from tracking.detail import LesionDetail
 from tracking.identity import baseline_identities
 from tracking.lesion import Lesion
 from tracking.measurement import measure_lesions
@@ -156,11 +157,12 @@ def _compared(
     """Add what is said of each lesion by itself, and of all visits together."""
     now, options = timepoint_of(current), load_configuration(job.configuration_path).response
     criteria = criteria_of(options)
+    details, remarks = details_of(now, comparison, empty_sites, criteria, threads=_threads(job))
     return ComparedStudy(
         current=current,
-        comparison=comparison,
+        comparison=replace(comparison, remarks=(*comparison.remarks, *remarks)),
         empty_sites=empty_sites,
-        details=dict(lesion_details(now, comparison.tracks, empty_sites, criteria=criteria)),
+        details=details,
         course=tell_course(past, visit_of_study(now, comparison.tracks), criteria),
         days_since_baseline=0,
         prior_report=past.report,

@@ -19,8 +19,10 @@ METASTASIS = Code("14799000", "SCT", "Neoplasm, Secondary")
 BRAIN = Code("12738006", "SCT", "Brain")
 ARTIFICIAL_INTELLIGENCE = Code("123110", "DCM", "Artificial Intelligence")
 
-# Where in the brain (PS3.16 CID 7140, CID 244), by the names of `tracking.measurement.anatomy`
+# Where in the brain (PS3.16 CID 7140, 7151, 244), by the names of `inference.anatomy` and `tracking.measurement`
 REGIONS = {
+    "cerebral hemisphere": Code("372073000", "SCT", "Cerebral hemisphere"),
+    "cerebellum": Code("113305005", "SCT", "Cerebellum"),
     "cerebral white matter": Code("68523003", "SCT", "Cerebral White Matter"),
     "cerebral cortex": Code("40146001", "SCT", "Cerebral Gray Matter"),
     "lateral ventricle": Code("66720007", "SCT", "Lateral Ventricle"),

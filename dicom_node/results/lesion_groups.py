@@ -12,6 +12,7 @@ from pydicom.sr.coding import Code
 from dicom_node.errors import DeliveryError
 from dicom_node.results import codes
 from dicom_node.results.sources import SourceSeries
+from inference.anatomy import NEAR_MIDLINE
 from inference.predictor import Manifest
 from tracking.comparison import Comparison
 from tracking.detail import LesionDetail
@@ -187,14 +188,14 @@ def comment(track: LesionTrack, detail: LesionDetail | None = None) -> str:
     """Return the line that names a lesion beside its measurements: identity, state, place, every doubt, and notes."""
     parts = [f"{track.tracking_id}: {track.state.value}"]
     if detail is not None and detail.place.region is not None:
-        parts.append(str(detail.place))
+        parts.append(f"{detail.place}, infratentorial" if detail.place.infratentorial else str(detail.place))
     return "; ".join([*parts, *track.remarks, *(detail.notes if detail else ())])
 
 
 def _finding_site(place: Place) -> sr.FindingSite:
     side = None if place.side is None else codes.SIDES.get(place.side)
-    region = codes.BRAIN if place.region is None else codes.REGIONS.get(place.region, codes.BRAIN)
-    return sr.FindingSite(anatomic_location=region, laterality=side)
+    region = (place.region or "").removesuffix(f" {NEAR_MIDLINE}")
+    return sr.FindingSite(anatomic_location=codes.REGIONS.get(region, codes.BRAIN), laterality=side)
 
 
 def _referenced_segment(lesions: Sequence[Lesion], anchors: Anchors) -> sr.ReferencedSegment:

@@ -194,6 +194,7 @@ def test_identities_survive_the_loss_of_the_nodes_disk(story: Story, tmp_path: P
     assert later["grows"][0] == prior["grows"][0]
     assert later["appears"][0] == current["appears"][0]
     told = report_in_words(story, LATER)
+    assert "cerebral hemisphere; " in told
     assert "Lesion found again after it had resolved" in told
     assert "baseline 2024-01-05" in told
 

@@ -194,6 +194,9 @@ def test_the_place_of_a_lesion_is_coded_and_told() -> None:
             place=Place(side=Side.LEFT, region="cerebellar cortex", infratentorial=True), notes=("a note",)
         ),
         tracking_uid("L2"): LesionDetail(place=Place(side=Side.MIDLINE, region="septum pellucidum")),
+        tracking_uid("L3"): LesionDetail(
+            place=Place(side=Side.MIDLINE, region="cerebral hemisphere near the midline", infratentorial=False)
+        ),
         tracking_uid("L4"): LesionDetail(place=Place(side=Side.RIGHT, region="thalamus")),
     }
     found = groups(report(details=details))
@@ -201,14 +204,14 @@ def test_the_place_of_a_lesion_is_coded_and_told() -> None:
     assert {name: item.ConceptCodeSequence[0].CodeValue for name, item in sites.items()} == {
         "L1": "25991003",
         "L2": "12738006",  # no code for it, so the brain
-        "L3": "12738006",
+        "L3": "372073000",
         "L4": "119406000",
     }
     assert code(sites["L1"], "Laterality") == "7771000"
     assert code(sites["L4"], "Laterality") == "24028007"
     assert not children(sites["L2"], "Laterality")
     (told,) = (item.TextValue for item in children(found["L1"], "Comment"))
-    assert told == "L1: persistent; left cerebellar cortex; verify: prior is 6 mm away; a note"
+    assert told == "L1: persistent; left cerebellar cortex, infratentorial; verify: prior is 6 mm away; a note"
 
 
 def test_axes_are_drawn_on_their_image_where_they_were_measured() -> None:
