@@ -15,6 +15,7 @@ from rich.console import Console
 from dicom_node.demo.command import DEFAULT_SEED
 from dicom_node.demo.outcome import DemoOutcome
 from dicom_node.demo.run import run_demo
+from tracking.track import TrackState
 
 pytestmark = [pytest.mark.slow, pytest.mark.end_to_end, pytest.mark.timeout(1200)]
 
@@ -54,6 +55,18 @@ def test_most_lesions_are_found_and_their_identities_kept(outcome: DemoOutcome) 
     assert figures.found > figures.lesions / 2
     assert figures.identities > 0
     assert figures.identities_kept > figures.identities / 2
+
+
+def test_every_state_of_a_lesion_is_shown(outcome: DemoOutcome) -> None:
+    shown = {finding.state for result in outcome.results for finding in result.findings.findings}
+    assert shown >= {state.value for state in TrackState} - {TrackState.NOT_ASSESSED.value}
+
+
+def test_the_last_study_tells_the_course_over_all_studies(outcome: DemoOutcome) -> None:
+    first, *_, last = (result.findings.course for result in outcome.results)
+    assert first == ()
+    assert last[0].startswith("RANO-BM on 2024-09-09: ")
+    assert any(sentence.startswith("All 3 studies, 2024-03-11 to 2024-09-09") for sentence in last)
 
 
 def test_every_series_has_a_role_or_a_reason(outcome: DemoOutcome) -> None:
