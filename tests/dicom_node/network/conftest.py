@@ -1,6 +1,6 @@
 """A listener, an Orthanc and real scanner series for the network's tests."""
 
-import subprocess
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -37,7 +37,7 @@ def real_series(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folders = {}
     for archive in sorted(REAL_SERIES.glob("*.tar.xz")):
         folder = tmp_path_factory.mktemp(archive.name.split(".")[0])
-        subprocess.run(["tar", "-xf", archive, "-C", folder], check=True)
+        shutil.unpack_archive(archive, folder)
         folders[archive.name.split(".")[0]] = folder
     return folders
 
