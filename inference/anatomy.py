@@ -43,7 +43,7 @@ JACOBIAN_LIMITS = (0.1, 10.0)
 
 NEAR_MIDLINE_MM = 5.0
 SURE_SHARE = 0.7
-HEMISPHERE, CEREBELLUM = "cerebral hemisphere", "cerebellum"
+HEMISPHERE, CEREBELLUM, POSTERIOR_FOSSA = "cerebral hemisphere", "cerebellum", "posterior fossa"
 NEAR_MIDLINE = "near the midline"
 COARSE = {
     "cerebral white matter": HEMISPHERE,
@@ -51,6 +51,7 @@ COARSE = {
     "lateral ventricle": HEMISPHERE,
     "cerebellar white matter": CEREBELLUM,
     "cerebellar cortex": CEREBELLUM,
+    "fourth ventricle": POSTERIOR_FOSSA,  # a carried one is right one time in five
 }
 
 

@@ -224,7 +224,6 @@ def _keep(job: StudyJob, name: str, source: PriorStudy, read: SeriesVolume, find
         study_uid=source.study.study_uid,
         study_date=source.study.study_date,
         physics=source.physics,
-        slice_spacing_mm=float(read.volume.spacing[0]),
         t1c_paths=tuple(dict.fromkeys(read.paths)),
         t1c=save_volume(job.work_folder / f"{name}-t1c.npz", read.volume),
         brain=save_volume(job.work_folder / f"{name}-brain.npz", findings.brain),

@@ -29,7 +29,6 @@ class SegmentedStudy:
     study_uid: str
     study_date: date
     physics: SeriesPhysics
-    slice_spacing_mm: float
     t1c_paths: tuple[Path, ...]
     t1c: Path
     brain: Path

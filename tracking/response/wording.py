@@ -15,10 +15,16 @@ def describe(assessment: Assessment) -> tuple[str, ...]:
     lines += [f"Not evaluable: {reason}." for reason in assessment.inadequate]
     if assessment.earlier_progression:
         lines.append(f"Progression was first found on {assessment.earlier_progression}; the baseline is unchanged.")
-    if assessment.earlier_complete_response and assessment.overall != Overall.CR:
+    if assessment.earlier_complete_response and _has_returned(assessment):
         day = assessment.earlier_complete_response
         lines.append(f"Lesions have returned after the complete response of {day}; RECIST 1.1 calls that progression.")
     return (*lines, *_volumetric(assessment), NOT_KNOWN)
+
+
+def _has_returned(assessment: Assessment) -> bool:
+    """Tell whether lesions of the baseline are seen in a study that can be judged; new ones elsewhere do not count."""
+    sums = (assessment.target_diameters, assessment.non_target_diameters)
+    return not assessment.inadequate and any(one is not None and one.current > 0 for one in sums)
 
 
 def _verdict(assessment: Assessment) -> str:

@@ -61,7 +61,6 @@ def compared(job: StudyJob, study: AcceptedStudy) -> ComparedStudy:
         study_uid="1.2.3",
         study_date=study.study.study_date,
         physics=study.physics,
-        slice_spacing_mm=float(read.volume.spacing[0]),
         t1c_paths=tuple(read.paths),
         t1c=stored,
         brain=stored,

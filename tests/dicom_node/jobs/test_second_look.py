@@ -34,7 +34,6 @@ def study(job: StudyJob, seen: Volume, probability: Volume) -> SegmentedStudy:
         study_uid=CURRENT_UID,
         study_date=BEFORE.study_date,
         physics=SeriesPhysics(modality="MR"),
-        slice_spacing_mm=1.0,
         t1c_paths=(),
         t1c=save_volume(job.work_folder / "t1c.npz", GRID),
         brain=save_volume(job.work_folder / "brain.npz", brain),

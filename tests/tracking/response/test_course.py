@@ -92,6 +92,12 @@ def test_complete_response_confirms_a_partial_one_but_not_the_other_way_round() 
     assert any("have returned after the complete response of 2024-01-31" in line for line in describe(last(*visits)))
 
 
+def test_what_has_not_returned_is_not_said_to_have() -> None:
+    gone = sizes(0, a=20), sizes(30, a=0)
+    for later in (sizes(90, a=0, new=8), sizes(90, a=8, slice_spacing_mm=6), sizes(90, a=None)):
+        assert not any("have returned" in line for line in describe(last(*gone, later)))
+
+
 def test_many_stable_lesions_do_not_hide_one_that_grows() -> None:
     stable = {f"n{number}": 4.0 for number in range(20)}
     grown = last(sizes(0, a=20, **stable), sizes(60, a=10, **stable | {"n3": 19.0}))
