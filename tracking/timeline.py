@@ -23,8 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tracking.alignment import Alignment
 from tracking.components import number_components
-from tracking.matching import baseline_tracks, match
-from tracking.matching.assignment import MatchSettings
+from tracking.matching import MatchSettings, baseline_tracks, match
 from tracking.matching.sites import covers
 from tracking.measurement import measure_lesions
 from tracking.registration.result import RegistrationKind

@@ -4,7 +4,7 @@
 that it is measured against.
 """
 
-from tracking.matching.assignment import MatchSettings
+from tracking.matching.evidence import MatchSettings
 from tracking.matching.matcher import baseline_tracks, match
 
 __all__ = ["MatchSettings", "baseline_tracks", "match"]

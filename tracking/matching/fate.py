@@ -11,7 +11,7 @@ import numpy as np
 
 from tracking.identity import tracking_order
 from tracking.lesion import Point
-from tracking.matching.assignment import Link
+from tracking.matching.link import Link
 from tracking.matching.sites import Site, covers
 from tracking.matching.step import Group, Step
 from tracking.timepoint import labels_of

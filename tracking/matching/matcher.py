@@ -13,7 +13,8 @@ import numpy as np
 from tracking.alignment import Alignment
 from tracking.identity import baseline_identities, tracking_order
 from tracking.lesion import Lesion
-from tracking.matching.assignment import Link, MatchSettings, link_sites
+from tracking.matching.assignment import link_sites
+from tracking.matching.evidence import MatchSettings
 from tracking.matching.fate import baseline, followed, unprecedented, unregistered
 from tracking.matching.residual import settle
 from tracking.matching.sites import Site, ball_at, sites_of
@@ -78,8 +79,8 @@ def match(  # noqa: PLR0913 - two studies, and what is known of each
     """
     _check(current, prior, registration)
     step = _step(current, current_lesions, prior, known, registration, settings or MatchSettings())
-    links = link_sites(step.priors, step.currents, step.settings)
-    groups = list(groups_of(step, links, _returns(step, links)))
+    links = link_sites(step.priors, step.currents, [_roomy(site) for site in step.empty], step.settings)
+    groups = list(groups_of(step, links.going_on, links.returning))
     tracks = [followed(step, group) for group in groups if group.priors or group.empty]
     new = [group.currents[0] for group in groups if not group.priors and not group.empty]
     tracks += _new_tracks(step, new, taken)
@@ -141,13 +142,9 @@ def _uncertain(sites: Sequence[Site], registration: Alignment) -> list[Site]:
     return [replace(site, sigma_mm=float(sigma_mm)) for site, sigma_mm in zip(sites, sigmas_mm, strict=True)]
 
 
-def _returns(step: Step, links: Sequence[Link]) -> list[Link]:
-    """Link lesions that continue none of the prior study with the empty sites to which they have returned."""
-    linked = {link.current for link in links}
-    left_over = [place for place in range(len(step.currents)) if place not in linked]
-    empty = [replace(site, sigma_mm=float(np.hypot(site.sigma_mm, RETURN_NOISE_MM))) for site in step.empty]
-    found = link_sites(empty, [step.currents[place] for place in left_over], step.settings)
-    return [replace(link, current=left_over[link.current]) for link in found]
+def _roomy(site: Site) -> Site:
+    """Allow a lesion to come back not quite where it was."""
+    return replace(site, sigma_mm=float(np.hypot(site.sigma_mm, RETURN_NOISE_MM)))
 
 
 def _new_tracks(step: Step, places: Sequence[int], taken: Collection[str]) -> list[LesionTrack]:

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tracking.matching.assignment import MatchSettings, centre_noise_mm, pair_sites
+from tracking.matching.assignment import pair_sites
+from tracking.matching.evidence import MatchSettings, centre_noise_mm
 from tracking.matching.kriging import Offsets, correct
 from tracking.matching.sites import Site
 

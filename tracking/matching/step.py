@@ -9,7 +9,8 @@ from scipy.sparse.csgraph import connected_components
 
 from tracking.alignment import Alignment
 from tracking.lesion import Lesion
-from tracking.matching.assignment import Link, MatchSettings
+from tracking.matching.evidence import MatchSettings
+from tracking.matching.link import Link
 from tracking.matching.sites import Site
 from tracking.timepoint import Timepoint
 from tracking.track import KnownLesion

@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 
-from tracking.matching.assignment import MatchSettings, link_sites, pair_sites
+from tracking.matching.assignment import link_sites, pair_sites
+from tracking.matching.evidence import MatchSettings
 from tracking.matching.sites import Site, ball_at, near_pairs, part_within
 from tracking.track import LinkKind
 
@@ -34,7 +35,7 @@ def at(x: float, volume_mm3: float, *, sigma_mm: float = 0.7) -> Site:
 
 
 def pairs_of(priors: list[Site], currents: list[Site]) -> set[tuple[int, int]]:
-    return {(link.prior, link.current) for link in link_sites(priors, currents)}
+    return {(link.prior, link.current) for link in link_sites(priors, currents).going_on}
 
 
 @settings(max_examples=60, deadline=None)
@@ -64,7 +65,7 @@ def test_place_has_no_meaning(both: Both, shift: tuple[int, int, int]) -> None:
 @settings(max_examples=40, deadline=None)
 @given(both=crowds)
 def test_links_are_pairs_and_parts(both: Both) -> None:
-    links = link_sites(*both)
+    links = link_sites(*both).going_on
     paired = [link for link in links if link.kind == LinkKind.PAIR]
     assert len({link.prior for link in paired}) == len({link.current for link in paired}) == len(paired)
     for link in links:
