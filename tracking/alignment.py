@@ -49,12 +49,21 @@ class GivenAlignment:
         From the current to the prior study, LPS mm.
     sigma_mm
         One standard deviation of the position of a carried-over point, the same everywhere.
+
+    Raises
+    ------
+    ValueError
+        If ``sigma_mm`` is not a number above 0.
     """
 
     fixed_study_uid: str
     moving_study_uid: str
     transform: Transform = field(default_factory=lambda: Transform(matrix=np.eye(4)))
     sigma_mm: float = DEFAULT_SIGMA_MM
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.sigma_mm) and self.sigma_mm > 0):
+            raise ValueError(f"sigma_mm is {self.sigma_mm}; give the error of the registration, a number above 0.")
 
     @property
     def kind(self) -> RegistrationKind:

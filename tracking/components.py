@@ -46,6 +46,13 @@ def number_components(mask: Volume, *, minimum_mm3: float = 0.0) -> Volume:
     return mask.with_array(table[components])
 
 
+def without_smaller(labels: Volume, minimum_mm3: float) -> Volume:
+    """Return numbered lesions without those below a volume; the others keep their numbers."""
+    numbers, counts = np.unique(labels.array, return_counts=True)
+    small = numbers[counts * labels.voxel_volume < minimum_mm3]
+    return labels.with_array(np.where(np.isin(labels.array, small), 0, labels.array)) if len(small) else labels
+
+
 def separate_touching(labels: Volume, known: Sequence[Site]) -> Volume:
     """Divide lesions of today that are two known ones in touch: every voxel goes to the nearest known lesion.
 

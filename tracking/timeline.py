@@ -12,6 +12,7 @@ Example
 ...         print(study.study_date, track.tracking_id, track.state, track.current_volume_mm3)
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
@@ -22,7 +23,7 @@ from highdicom import Volume
 from numpy.typing import ArrayLike, NDArray
 
 from tracking.alignment import Alignment
-from tracking.components import number_components
+from tracking.components import number_components, without_smaller
 from tracking.matching import MatchSettings, baseline_tracks, match
 from tracking.matching.sites import covers
 from tracking.measurement import measure_lesions
@@ -61,8 +62,9 @@ def labelled_study(
     Parameters
     ----------
     labels
-        Index order (i, j, k) with i the image plane. Integers: 0 background, n the lesion with number n. Booleans are
-        a mask, of which every 26-connected component becomes a lesion.
+        Index order (i, j, k): i numbers the image planes (slices), j and k the rows and columns of each. Integers: 0
+        background, n the lesion with number n. Booleans are a mask, of which every 26-connected component becomes a
+        lesion.
     affine
         From index (i, j, k) to LPS mm, 4 × 4. NIfTI files have RAS: change the sign of their first two rows.
     study_uid
@@ -70,17 +72,21 @@ def labelled_study(
     study_date
         Date of the examination.
     minimum_mm3
-        Components of a mask below this volume are left out.
+        Lesions below this volume are left out.
 
     Raises
     ------
     ValueError
         If the affine is not one of right angles, or the array is neither of integers nor of booleans.
+    TypeError
+        If the date is text or another thing that is no date.
     """
+    if not isinstance(study_date, date):
+        raise TypeError(f"The date of study {study_uid} is {study_date!r}; give a datetime.date.")
     if labels.dtype == bool:
         numbered = number_components(Volume(labels, np.asarray(affine, float), "PATIENT"), minimum_mm3=minimum_mm3)
     elif np.issubdtype(labels.dtype, np.integer):
-        numbered = Volume(labels, np.asarray(affine, float), "PATIENT")
+        numbered = without_smaller(Volume(labels, np.asarray(affine, float), "PATIENT"), minimum_mm3)
     else:
         raise ValueError(f"Lesions must be integers or booleans, but the array is {labels.dtype}; apply a threshold.")
     return Timepoint(study_uid=study_uid, study_date=study_date, images={}, lesions=numbered)
@@ -107,7 +113,8 @@ def track_history(
     Raises
     ------
     ValueError
-        If the studies are not in order of date, a label volume is missing, or alignments do not fit the studies.
+        If the studies are not in order of date, two have one name, a label volume is missing, or alignments do not fit
+        the studies.
     """
     _check(studies, alignments)
     history: list[StudyTracks] = []
@@ -136,6 +143,9 @@ def _check(studies: Sequence[Timepoint], alignments: Sequence[Alignment]) -> Non
             f"{len(studies)} studies need {max(len(studies) - 1, 0)} alignments, each with the study before, but"
             f" {len(alignments)} are given."
         )
+    twice = [uid for uid, count in Counter(study.study_uid for study in studies).items() if count > 1]
+    if twice:
+        raise ValueError(f"Study {twice[0]} is given twice; give each study once, under its own study_uid.")
     for earlier, later in pairwise(studies):
         if later.study_date < earlier.study_date:
             raise ValueError(

@@ -95,6 +95,8 @@ class LesionTrack:
         Identities that have merged into this one now, and have no track of their own any more.
     empty_sites
         Where lesions of this identity were that are not found today; kept, so that they are known if they return.
+    returned
+        Numbers of the current lesions that are back where the prior study did not show them any more.
     """
 
     tracking_uid: str
@@ -107,6 +109,18 @@ class LesionTrack:
     links: tuple[LesionLink, ...] = ()
     absorbed: tuple[Identity, ...] = ()
     empty_sites: tuple[EmptySite, ...] = ()
+    returned: tuple[int, ...] = ()
+
+    @property
+    def states(self) -> dict[int, TrackState]:
+        """State of each current lesion by its number: of a group that goes on, one part may have returned."""
+        return {lesion.number: self._state_of(lesion.number) for lesion in self.current}
+
+    @property
+    def gone(self) -> tuple[Lesion, ...]:
+        """Prior lesions that no current one continues, also of a group that goes on in its other parts."""
+        continued = {link.prior for link in self.links}
+        return tuple(lesion for lesion in self.prior if lesion.number not in continued)
 
     @property
     def prior_volume_mm3(self) -> float:
@@ -124,6 +138,17 @@ class LesionTrack:
         if not self.prior_volume_mm3:
             return None
         return 100 * (self.current_volume_mm3 / self.prior_volume_mm3 - 1)
+
+    def _state_of(self, number: int) -> TrackState:
+        if number in self.returned:
+            return TrackState.RECURRENT
+        sources = [link.prior for link in self.links if link.current == number]
+        if not sources:
+            return TrackState.PERSISTENT if self.links else self.state
+        if len(sources) > 1:
+            return TrackState.MERGED
+        parts = sum(link.prior == sources[0] for link in self.links)
+        return TrackState.SPLIT if parts > 1 else TrackState.PERSISTENT
 
 
 @dataclass(frozen=True, kw_only=True)

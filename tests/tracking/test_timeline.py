@@ -145,3 +145,60 @@ def test_the_name_of_a_merged_lesion_is_never_given_to_another() -> None:
     assert set(first) == {"L1", "L2"}
     (left,) = second
     assert third == {left: "persistent", "L3": "new"}
+
+
+def test_a_part_that_goes_and_returns_has_a_state_of_its_own() -> None:
+    whole: list[Ball] = [((-4, 0, 0), 4), ((3.5, 0, 0), 4)]
+    left, right = ((-5.0, 0.0, 0.0), 3.0), ((5.0, 0.0, 0.0), 3.0)
+    tracks = [one.tracks[0] for one in history(whole, [left, right], [left], [left, right])]
+    assert [track.state.value for track in tracks] == ["baseline", "split", "persistent", "persistent"]
+    assert sorted(tracks[1].states.values()) == ["split", "split"]
+    assert [lesion.centroid_mm[0] for lesion in tracks[2].gone] == [pytest.approx(5, abs=0.5)]
+    assert "a part of it is not found today" in tracks[2].remarks
+    by_side = {lesion.centroid_mm[0] > 0: tracks[3].states[lesion.number] for lesion in tracks[3].current}
+    assert by_side == {False: "persistent", True: "recurrent"}
+
+
+def test_a_neighbour_that_is_missed_for_one_study_neither_merges_nor_splits() -> None:
+    stays, neighbour = ((0.0, 0.0, 0.0), 3.0), ((0.0, 0.0, 6.5), 2.0)
+    tracks = history([stays, neighbour], [stays], [stays, neighbour])
+    assert [sorted(one.values()) for one in states(tracks)] == [
+        ["baseline", "baseline"],
+        ["persistent", "resolved"],
+        ["persistent", "recurrent"],
+    ]
+
+
+def test_a_part_that_outgrew_the_whole_is_still_a_part() -> None:
+    whole: list[Ball] = [((-1, 0, 0), 2), ((1, 0, 0), 2)]
+    tracks = history(whole, [((-2.5, 0, 0), 1.6), ((3, 0, 0), 2.4)])
+    assert states(tracks)[1] == {"L1": "split"}
+
+
+def test_a_part_may_fall_off_one_lesion_and_join_another() -> None:
+    first: list[Ball] = [((0, 0, -10), 5), ((0, 0, -1), 5), ((0, 0, 10), 3)]
+    second: list[Ball] = [((0, 0, -12), 3), ((0, 0, 0), 6), ((0, 0, 9), 5)]
+    (merged,) = history(first, second)[1].tracks
+    assert merged.state == "merged"
+    assert sorted(link.kind.value for link in merged.links) == ["merge", "pair", "split"]
+
+
+@pytest.mark.parametrize("sigma_mm", [0.0, -1.0, float("nan"), float("inf")])
+def test_an_error_of_registration_that_is_none_is_refused(sigma_mm: float) -> None:
+    with pytest.raises(ValueError, match="sigma_mm is"):
+        GivenAlignment(fixed_study_uid="1", moving_study_uid="0", sigma_mm=sigma_mm)
+
+
+def test_bad_studies_are_named() -> None:
+    twice = [study(0, [STAYS]), study(0, [STAYS])]
+    with pytest.raises(ValueError, match=r"Study 1\.2\.0 is given twice"):
+        track_history(twice, alignments(twice))
+    with pytest.raises(TypeError, match=r"'2024-01-01'; give a datetime\.date"):
+        labelled_study(np.zeros((3, 3, 3), bool), np.eye(4), study_uid="1", study_date="2024-01-01")  # type: ignore[arg-type]
+
+
+def test_small_lesions_are_left_out_of_masks_and_of_numbers_alike() -> None:
+    labels = with_balls(GRID, [STAYS, ((-15, 0, 5), 1.2)]).array
+    for array in (labels, labels > 0):
+        kept = labelled_study(array, GRID.affine, study_uid="1", study_date=FIRST_DAY, minimum_mm3=20)
+        assert (kept.lesions.array > 0).sum() == (labels == 1).sum()

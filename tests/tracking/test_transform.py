@@ -106,3 +106,15 @@ def test_no_points_map_to_no_points() -> None:
     field, _ = bulging()
     transform = Transform(matrix=np.eye(4), displacement=field)
     assert transform.to_fixed([]).shape == transform.to_moving([]).shape == (0, 3)
+
+
+@pytest.mark.parametrize(
+    "matrix", [np.eye(3), np.zeros((4, 4)), np.full((4, 4), np.nan), np.diag([1.0, 1, 1, 2]), [[1, 2], [3, 4]]]
+)
+def test_a_matrix_that_is_no_transform_is_refused(matrix) -> None:
+    with pytest.raises(ValueError, match="4 x 4 matrix"):
+        Transform(matrix=matrix)
+
+
+def test_a_matrix_may_be_a_list() -> None:
+    assert Transform(matrix=np.eye(4).tolist()).to_fixed([(1.0, 2.0, 3.0)]).tolist() == [[1.0, 2.0, 3.0]]

@@ -38,6 +38,7 @@ def followed(step: Step, group: Group) -> LesionTrack:
         links=tuple(_numbered(step, link) for link in group.links),
         absorbed=tuple(names[1:]),
         empty_sites=_empty_sites(step, group),
+        returned=_returned(step, group),
     )
     return _with_doubt(step, group, track) if group.currents else _gone(step, group, track)
 
@@ -99,11 +100,16 @@ def _state(step: Step, group: Group, identities: int) -> TrackState:
     if not group.currents:
         return TrackState.RESOLVED
     if not group.links:
-        shown = any(_was_shown(step, link.prior) for link in group.returns)
-        return TrackState.RECURRENT if shown else TrackState.PERSISTENT
+        return TrackState.RECURRENT if _returned(step, group) else TrackState.PERSISTENT
     if identities > 1 or _joined(link.current for link in group.links):
         return TrackState.MERGED
     return TrackState.SPLIT if _joined(link.prior for link in group.links) else TrackState.PERSISTENT
+
+
+def _returned(step: Step, group: Group) -> tuple[int, ...]:
+    """Return the numbers of current lesions at places where the prior study shows that there was none."""
+    places = {link.current for link in group.returns if _was_shown(step, link.prior)}
+    return tuple(sorted(step.current_lesions[place].number for place in places))
 
 
 def _was_shown(step: Step, empty: int) -> bool:
@@ -134,12 +140,17 @@ def _lineage(absorbed: Sequence[Identity]) -> tuple[str, ...]:
 
 
 def _history_remarks(step: Step, group: Group) -> tuple[str, ...]:
-    if not group.returns:
-        return ()
-    if not any(_was_shown(step, link.prior) for link in group.returns):
-        return ("verify: the prior study does not show this place; the lesion was seen before it",)
-    part = "a part was " if group.links else ""
-    return (f"{part}found again at the place of a lesion that had resolved",)
+    remarks = []
+    if group.currents and group.vanished:
+        shown = all(covers(labels_of(step.current), step.priors[place].centroid_mm) for place in group.vanished)
+        why = "is not found today" if shown else "is not shown by the current study"
+        remarks.append(f"a part of it {why}")
+    if group.returns and not _returned(step, group):
+        remarks.append("verify: the prior study does not show this place; the lesion was seen before it")
+    elif group.returns:
+        part = "a part was " if group.links else ""
+        remarks.append(f"{part}found again at the place of a lesion that had resolved")
+    return tuple(remarks)
 
 
 def _empty_sites(step: Step, group: Group) -> tuple[EmptySite, ...]:

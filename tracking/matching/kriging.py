@@ -14,7 +14,7 @@ from scipy.spatial.distance import cdist
 
 FloatArray = NDArray[np.float64]
 
-SIZES = (0.1, 0.25, 0.5, 1.0, 1.6)  # of the error, in parts of the registration's σ
+SIZES = (0.1, 0.25, 0.5, 1.0, 1.6, 2.5, 4.0)  # of the error, in parts of the registration's σ
 SHARES_OF_SHIFT = (0.1, 0.5, 0.9)  # part of the error's variance that the whole brain has in common
 LENGTHS_MM = (15.0, 30.0, 60.0)  # over which the rest changes
 SHARES_OF_SCATTER = (0.02, 0.3, 1.0)  # part that each lesion has to itself

@@ -13,7 +13,7 @@ from tracking.matching.evidence import MatchSettings, centre_noise_mm
 from tracking.matching.kriging import Offsets, correct
 from tracking.matching.sites import Site
 
-ROUNDS = 3
+ROUNDS = 6
 SURE = 0.9
 FEWEST_PAIRS = 2
 SMALLEST_SIGMA_MM = 0.3

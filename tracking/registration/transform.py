@@ -15,6 +15,7 @@ FloatArray = NDArray[np.float64]
 INVERSE_TOLERANCE_MM = 0.01
 INVERSE_ITERATIONS = 50
 GRADIENT_STEP_MM = 1.0
+SMALLEST_DETERMINANT = 1e-6  # of a matrix that can be inverted: a head is never scaled by a hundredth
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -94,10 +95,24 @@ class Transform:
         Homogeneous 4 × 4, LPS mm to LPS mm.
     displacement
         None for a rigid transform.
+
+    Raises
+    ------
+    ValueError
+        If the matrix is not a finite, invertible homogeneous 4 × 4.
     """
 
     matrix: FloatArray
     displacement: DisplacementField | None = None
+
+    def __post_init__(self) -> None:
+        matrix = np.asarray(self.matrix, float)
+        whole = matrix.shape == (4, 4) and np.allclose(matrix[3], (0, 0, 0, 1))
+        if not whole or not np.isfinite(matrix).all() or abs(np.linalg.det(matrix)) < SMALLEST_DETERMINANT:
+            raise ValueError(
+                f"A transform needs an invertible 4 x 4 matrix whose last row is 0, 0, 0, 1; this is {self.matrix!r}."
+            )
+        object.__setattr__(self, "matrix", matrix)
 
     def to_moving(self, points_mm: ArrayLike) -> FloatArray:
         """Map points (n, 3) of the fixed study to the moving study."""

@@ -110,3 +110,20 @@ def test_how_much_lies_within() -> None:
     assert part_within(at(10.5, 500), large, 0.0) < 0.5
     assert part_within(at(10.5, 500), large, 0.0, shift_mm=np.array((-8.0, 0, 0))) == 1.0
     assert part_within(at(40, 30), large, 5.0) == 0.0
+
+
+def test_a_place_that_had_been_left_competes_with_the_neighbour_of_before() -> None:
+    """A spot at the rim of a large lesion's old place: the large one is back, whatever became of the spot."""
+    spot, large = at(11.0, 60), at(0, 4000)
+    links = link_sites([spot], [large], [large])
+    assert [(link.prior, link.current) for link in links.returning] == [(0, 0)]
+    assert links.going_on == ()
+    assert pairs_of([spot], [large]) == {(0, 0)}
+
+
+def test_a_neighbour_that_went_beside_an_unchanged_lesion_has_not_merged() -> None:
+    stays, neighbour = at(0, 300), at(7.0, 60)
+    assert pairs_of([stays, neighbour], [stays]) == {(0, 0)}
+    assert pairs_of([stays], [stays, neighbour]) == {(0, 0)}
+    both = ball_at(np.array((1.0, 0.0, 0.0)), 700)
+    assert pairs_of([stays, neighbour], [both]) == {(0, 0), (1, 0)}
