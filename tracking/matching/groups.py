@@ -15,7 +15,7 @@ from tracking.matching.sites import VOXEL_MM, FloatArray, Pair, Site, near_pairs
 from tracking.track import LinkKind
 
 FURTHER_PART = 1.5  # a whole with a partner is surely the lesion, so further parts are sought so much farther off
-CLEARLY = 1.3  # times as like: outlines of parts beside a whole are uncertain too
+CLEARLY, CLEARLY_PER_MM = 1.15, 0.15  # times as like, by σ: a likeness is worth less where places are uncertain
 Node = tuple[int, int]  # (0, place) among the priors, (1, place) today
 
 
@@ -82,8 +82,9 @@ def share_within(part: Site, whole: Site, others: Sequence[Site], settings: Matc
     sigma_mm = reach * joint_sigma_mm(part, whole)
     shift_mm = _laid_on(together, whole, sigma_mm)
     if others:
+        clearly = CLEARLY + CLEARLY_PER_MM * joint_sigma_mm(part, whole)
         alone_mm = _laid_on(others, whole, sigma_mm)
-        if _likeness(others, whole, alone_mm) > CLEARLY * _likeness(together, whole, shift_mm):
+        if _likeness(others, whole, alone_mm) > clearly * _likeness(together, whole, shift_mm):
             return 0.0
     tolerance_mm = min(sigma_mm, reach * 0.6 * part.radius_mm) + VOXEL_MM / 2
     return part_within(part, whole, tolerance_mm, shift_mm=shift_mm)
