@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from highdicom import Volume
 from numpy.typing import NDArray
+from scipy.ndimage import binary_dilation
 
 from tracking.geometry import isotropic_grid, resample_like, to_sitk
 from tracking.registration.engine import ImagePair, RegistrationError
@@ -28,15 +29,20 @@ JUDGED_AT_MM = 2.0
 
 @dataclass(frozen=True, kw_only=True)
 class _Recipe:
-    """Which measure on which voxels."""
+    """Which measure on which voxels, up to how far outside the brain."""
 
     measure: str
     iterations: str
     spacing_mm: float
+    beyond_brain_mm: float = 0.0
 
 
-SAME_CONTRAST = _Recipe(measure="NCC 3x3x3", iterations="100x30", spacing_mm=3.0)
-OTHER_CONTRAST = _Recipe(measure="NMI", iterations="100x50", spacing_mm=2.0)
+RECIPES = {
+    MRSequence.T1: _Recipe(measure="NCC 3x3x3", iterations="100x30", spacing_mm=3.0),
+    MRSequence.T2: _Recipe(measure="NMI", iterations="100x50", spacing_mm=2.0),
+    # Fluid is dark in FLAIR as in T1c, so that inside the brain little tells them apart; skull and scalp help.
+    MRSequence.FLAIR: _Recipe(measure="NMI", iterations="100x50", spacing_mm=2.0, beyond_brain_mm=8.0),
+}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -85,11 +91,13 @@ def align_sequence(
     """
     if not brain.array.any():
         raise ValueError(f"The brain mask is empty; find the brain before {sequence} is registered to the T1c.")
-    recipe = SAME_CONTRAST if sequence == MRSequence.T1 else OTHER_CONTRAST
+    recipe = RECIPES[sequence]
     judged = _on_cubes(t1c, brain, JUDGED_AT_MM)
+    same = recipe.spacing_mm == JUDGED_AT_MM
+    fixed, mask = judged if same else _on_cubes(t1c, brain, recipe.spacing_mm)
     before = _information(*judged, image, Transform(matrix=np.eye(4)))
     try:
-        moved = Transform(matrix=_rigid(t1c, brain, image, recipe, threads))
+        moved = Transform(matrix=_rigid(fixed, mask, image, recipe, threads))
     except RegistrationError as error:
         return _unmoved(before, f"{sequence} could not be registered to the T1c ({error})")
     motion_mm = _motion_mm(brain, moved)
@@ -111,15 +119,16 @@ def _unmoved(information: float, reason: str = "") -> SequenceAlignment:
     )
 
 
-def _rigid(t1c: Volume, brain: Volume, image: Volume, recipe: _Recipe, threads: int) -> NDArray[np.float64]:
-    fixed, mask = _on_cubes(t1c, brain, recipe.spacing_mm)
+def _rigid(fixed: Volume, mask: Volume, image: Volume, recipe: _Recipe, threads: int) -> NDArray[np.float64]:
     around = _grown(fixed, REACH_MM)
     moving = resample_like(anti_aliased(image, recipe.spacing_mm), around)
+    steps = round(recipe.beyond_brain_mm / recipe.spacing_mm)
+    looked_at = binary_dilation(mask.array, iterations=steps) if steps else mask.array
     everywhere = around.with_array(np.ones(around.spatial_shape, np.uint8))
     pair = ImagePair(
         fixed=to_sitk(fixed),
         moving=to_sitk(moving),
-        fixed_mask=to_sitk(mask),
+        fixed_mask=to_sitk(mask.with_array(looked_at)),
         moving_mask=to_sitk(everywhere),
     )
     return rigid_matrix(pair, measure=recipe.measure, iterations=recipe.iterations, threads=threads)
