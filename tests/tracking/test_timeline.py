@@ -202,3 +202,12 @@ def test_small_lesions_are_left_out_of_masks_and_of_numbers_alike() -> None:
     for array in (labels, labels > 0):
         kept = labelled_study(array, GRID.affine, study_uid="1", study_date=FIRST_DAY, minimum_mm3=20)
         assert (kept.lesions.array > 0).sum() == (labels == 1).sum()
+
+
+def test_a_large_lesion_that_returns_round_a_small_one_keeps_its_name() -> None:
+    large, spot = ((-10.0, 0.0, 0.0), 8.0), ((2.0, 0.0, 0.0), 2.0)
+    tracks = history([large], [spot], [((-9.0, 0.0, 0.0), 12.0), STAYS])
+    merged = next(track for track in tracks[2].tracks if len(track.prior) == 1)
+    assert (merged.tracking_id, merged.state.value) == ("L1", "merged")
+    assert list(merged.states.values()) == ["recurrent"]
+    assert [name.tracking_id for name in merged.absorbed] == ["L2"]

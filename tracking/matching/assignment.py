@@ -61,13 +61,15 @@ def link_sites(
     stayed = [(p, c) for p, c in pairs if p < first]
     returned = [(p - first, c) for p, c in pairs if p >= first]
     parts = joined(priors, currents, stayed, settings, taken={c for _, c in returned})
-    known = {c for _, c in stayed} | {link.current for link in parts}
+    known = {c for _, c in stayed} | {part.current for part in parts}
+    returned = [(e, c) for e, c in returned if c not in known]
     further = joined(empty, currents, returned, settings, taken=known)
-    allies = {(link.prior, link.current) for link in parts} | {(first + link.prior, link.current) for link in further}
-    links = [_pair_link(evidence, pair, allies) for pair in pairs]
+    back = [*returned, *((part.prior, part.current) for part in further)]
+    swallowed = _swallowed(priors, currents, [*stayed, *_places(parts)], [(empty[e], c) for e, c in back], settings)
+    allies = {*_places(parts), *_places(swallowed), *((first + e, c) for e, c in back)}
     return Links(
-        going_on=(*(link for link in links if link.prior < first), *parts),
-        returning=(*(replace(link, prior=link.prior - first) for link in links if link.prior >= first), *further),
+        going_on=(*(_pair_link(evidence, pair, allies) for pair in stayed), *parts, *swallowed),
+        returning=(*(_return_link(evidence, pair, allies, first) for pair in returned), *further),
     )
 
 
@@ -106,6 +108,29 @@ def _with_exchanges(
         if exchanges_a_part(priors[p], currents[c], currents[remainder], priors[addition], settings):
             kept = kept.difference(rivals) | {(p, c)}
     return sorted(kept)
+
+
+def _swallowed(
+    priors: Sequence[Site],
+    currents: Sequence[Site],
+    known: Sequence[Pair],
+    back: Sequence[tuple[Site, int]],
+    settings: MatchSettings,
+) -> list[Link]:
+    """Join prior lesions that are left over to larger ones that have returned round them."""
+    sites = (*priors, *(site for site, _ in back))
+    pairs = [*known, *((len(priors) + place, c) for place, (_, c) in enumerate(back))]
+    others = set(range(len(currents))) - {c for _, c in back}
+    return [link for link in joined(sites, currents, pairs, settings, taken=others) if link.kind == LinkKind.MERGE]
+
+
+def _places(links: Sequence[Link]) -> list[Pair]:
+    return [(link.prior, link.current) for link in links]
+
+
+def _return_link(evidence: Evidence, pair: Pair, allies: Collection[Pair], first: int) -> Link:
+    """Judge a pair with an empty site, which the evidence counts from ``first`` on."""
+    return replace(_pair_link(evidence, (first + pair[0], pair[1]), allies), prior=pair[0])
 
 
 def _pair_link(evidence: Evidence, pair: Pair, allies: Collection[Pair] = ()) -> Link:

@@ -3,7 +3,7 @@
 "New" needs the prior study to show the place, "resolved" the current one; what cannot be told is said to be so.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
@@ -86,13 +86,12 @@ def unregistered(track: LesionTrack) -> LesionTrack:
 
 
 def _names_by_volume(step: Step, group: Group) -> list[Identity]:
-    """Return each identity of a group, the largest in the prior study first."""
-    volumes_mm3: dict[Identity, float] = {}
+    """Return each identity of a group, the largest first; one that is back counts as when it was last seen."""
+    volumes_mm3: dict[Identity, float] = defaultdict(float)
     for place in group.priors:
-        name = step.present[place].identity
-        volumes_mm3[name] = volumes_mm3.get(name, 0.0) + step.priors[place].volume_mm3
+        volumes_mm3[step.present[place].identity] += step.priors[place].volume_mm3
     for place in group.empty:
-        volumes_mm3.setdefault(step.absent[place].identity, 0.0)
+        volumes_mm3[step.absent[place].identity] += 0.0 if place in group.still_empty else step.empty[place].volume_mm3
     return sorted(volumes_mm3, key=lambda name: (-volumes_mm3[name], tracking_order(name.tracking_id)))
 
 

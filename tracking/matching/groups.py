@@ -52,6 +52,7 @@ def joined(
     for p, c in near_pairs(priors, currents, widest_gate_mm(priors, currents, settings)):
         if c not in taken:
             wholes[0, p].append(c)
+        if c not in taken or partners[0, p]:  # what a lesion that goes on has broken off comes before a return
             wholes[1, c].append(p)
     left_over = sorted((part for part in wholes if not partners[part]), key=lambda part: -_site(sites, part).volume_mm3)
     links = []

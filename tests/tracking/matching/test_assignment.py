@@ -113,11 +113,12 @@ def test_how_much_lies_within() -> None:
 
 
 def test_a_place_that_had_been_left_competes_with_the_neighbour_of_before() -> None:
-    """A spot at the rim of a large lesion's old place: the large one is back, whatever became of the spot."""
+    """A spot at the rim of a large lesion's old place: the large one is back, and has taken in the spot."""
     spot, large = at(11.0, 60), at(0, 4000)
     links = link_sites([spot], [large], [large])
     assert [(link.prior, link.current) for link in links.returning] == [(0, 0)]
-    assert links.going_on == ()
+    assert [link.kind for link in links.going_on] == [LinkKind.MERGE]
+    assert link_sites([at(16.0, 60)], [large], [large]).going_on == ()
     assert pairs_of([spot], [large]) == {(0, 0)}
 
 
