@@ -1,8 +1,9 @@
 """Which lesion of today is which lesion of before: one identity is one track, whatever merged, split or went.
 
-The steps: prior lesions are carried to the current study one by one (`sites`), moved to where their neighbours say
-that they are (`residual`), and linked with today's (`assignment`); each connected group of links is a track (`fate`).
-What is left over is new, or has returned to the place of a lesion that had resolved.
+The steps: prior lesions, and the places of those that had gone, are carried to the current study one by one (`sites`)
+and moved to where their neighbours say that they are (`residual`); all of them compete for today's lesions by how surely
+they are one (`evidence`, `assignment`), then merges and splits are joined (`groups`); each connected group of links is a
+track (`fate`). What is left over is new.
 """
 
 from collections.abc import Collection, Sequence

@@ -128,3 +128,10 @@ def test_a_neighbour_that_went_beside_an_unchanged_lesion_has_not_merged() -> No
     assert pairs_of([stays], [stays, neighbour]) == {(0, 0)}
     both = ball_at(np.array((1.0, 0.0, 0.0)), 700)
     assert pairs_of([stays, neighbour], [both]) == {(0, 0), (1, 0)}
+
+
+def test_what_a_lesion_has_broken_off_is_no_return() -> None:
+    whole, left, right = at(0, 2000), at(-4, 500), at(4.5, 300)
+    links = link_sites([whole], [left, right], [at(4.5, 300)])
+    assert {(link.prior, link.current) for link in links.going_on} == {(0, 0), (0, 1)}
+    assert links.returning == ()

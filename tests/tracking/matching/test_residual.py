@@ -78,3 +78,9 @@ def test_too_few_pairs_move_nothing(count: int) -> None:
 def test_an_alignment_that_claims_to_be_exact_is_no_trouble() -> None:
     moved, _ = settle(balls(PLACES_MM[:5]), balls(PLACES_MM[:5]))
     assert np.array([site.centroid_mm for site in moved]) == pytest.approx(PLACES_MM[:5], abs=0.2)
+
+
+def test_an_error_that_was_said_to_be_small_is_learnt() -> None:
+    scattered = np.random.default_rng(6).normal(0, 4 / np.sqrt(3), (30, 3))
+    found = correct(PLACES_MM, np.arange(30), offsets(scattered), 1.0)
+    assert 2.5 < found.sigmas_mm.mean() < 5.0
