@@ -88,9 +88,7 @@ def measure(path: Path, *, seed: int, methods: dict[str, Method]) -> Iterator[Re
             used = _cpu_s() - began
             error = np.linalg.norm(points @ found[:3, :3].T + found[:3, 3] - truth, axis=1).mean()
             before = np.linalg.norm(points - truth, axis=1).mean()
-            yield Result(
-                sequence=sequence, method=name, error_mm=float(error), before_mm=float(before), cpu_s=used
-            )  # fmt: skip
+            yield Result(sequence=sequence, method=name, error_mm=float(error), before_mm=float(before), cpu_s=used)
 
 
 def _image(head: Head, pose: FloatArray, sequence: MRSequence, generator: torch.Generator) -> tuple[Volume, Volume]:

@@ -15,7 +15,7 @@ Example
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, datetime
 from itertools import pairwise
 
 import numpy as np
@@ -81,7 +81,7 @@ def labelled_study(
     TypeError
         If the date is text or another thing that is no date.
     """
-    if not isinstance(study_date, date):
+    if not isinstance(study_date, date) or isinstance(study_date, datetime):
         raise TypeError(f"The date of study {study_uid} is {study_date!r}; give a datetime.date.")
     if labels.dtype == bool:
         numbered = number_components(Volume(labels, np.asarray(affine, float), "PATIENT"), minimum_mm3=minimum_mm3)
@@ -155,10 +155,12 @@ def _check(studies: Sequence[Timepoint], alignments: Sequence[Alignment]) -> Non
 
 def _dated(track: LesionTrack, earlier: Sequence[Timepoint], alignments: Sequence[Alignment]) -> LesionTrack:
     """Call a lesion new if the prior study does not show its place, but an older one does, without the lesion."""
-    if track.state != TrackState.BASELINE or alignments[-1].kind == RegistrationKind.NONE:
+    if track.state != TrackState.BASELINE:
         return track
     point_mm = np.array([track.current[0].centroid_mm])
     for study, alignment in zip(reversed(earlier), reversed(alignments), strict=True):
+        if alignment.kind == RegistrationKind.NONE:
+            break
         point_mm = alignment.transform.to_moving(point_mm)
         if covers(labels_of(study), point_mm[0]):
             remark = f"verify: new since {study.study_date}; the prior study does not show this place"

@@ -36,7 +36,7 @@ class LesionLink:
     prior, current
         Numbers of the lesions in their studies.
     kind
-        The pair, or a further part of a merge or split.
+        The pair, or a part of a merge or split; the other part of a merge may be one that has returned.
     confidence
         0 to 1.
     """

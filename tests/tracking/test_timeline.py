@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tests.tracking.matching.test_matching import Ball, balls_at, places, radii
 from tests.tracking.phantoms import empty_grid, with_balls
 from tracking.alignment import GivenAlignment
+from tracking.registration.result import RegistrationKind
 from tracking.registration.transform import Transform
 from tracking.timeline import StudyTracks, labelled_study, track_history
 from tracking.timepoint import Timepoint
@@ -45,6 +46,14 @@ def history(*visits: Sequence[Ball]) -> tuple[StudyTracks, ...]:
 
 def states(tracks: Sequence[StudyTracks]) -> list[dict[str, str]]:
     return [{track.tracking_id: track.state.value for track in one.tracks} for one in tracks]
+
+
+class Failed(GivenAlignment):
+    """Registration of which nothing came."""
+
+    @property
+    def kind(self) -> RegistrationKind:
+        return RegistrationKind.NONE
 
 
 STAYS: Ball = ((20, 0, 0), 3)
@@ -204,10 +213,43 @@ def test_small_lesions_are_left_out_of_masks_and_of_numbers_alike() -> None:
         assert (kept.lesions.array > 0).sum() == (labels == 1).sum()
 
 
-def test_a_large_lesion_that_returns_round_a_small_one_keeps_its_name() -> None:
+def test_a_large_lesion_that_returns_round_a_small_one_goes_on_under_the_name_of_the_prior_study() -> None:
     large, spot = ((-10.0, 0.0, 0.0), 8.0), ((2.0, 0.0, 0.0), 2.0)
     tracks = history([large], [spot], [((-9.0, 0.0, 0.0), 12.0), STAYS])
     merged = next(track for track in tracks[2].tracks if len(track.prior) == 1)
-    assert (merged.tracking_id, merged.state.value) == ("L1", "merged")
+    assert (merged.tracking_id, merged.state.value) == ("L2", "merged")
     assert list(merged.states.values()) == ["recurrent"]
-    assert [name.tracking_id for name in merged.absorbed] == ["L2"]
+    assert [name.tracking_id for name in merged.absorbed] == ["L1"]
+
+
+def test_a_lesion_that_returns_takes_nothing_from_its_neighbour() -> None:
+    """Two lesions that touch; the larger is missed once, and the other one stays itself."""
+    labels = with_balls(GRID, [((0, 0, -4), 5)]).array
+    labels[(labels == 0) & (with_balls(GRID, [((0, 0, 3), 2.5)]).array > 0)] = 2
+    arrays = [labels, np.where(labels == 2, 1, 0), labels]
+    studies = [
+        labelled_study(array.astype(np.int32), GRID.affine, study_uid=f"1.2.{n}", study_date=FIRST_DAY + timedelta(n))
+        for n, array in enumerate(arrays)
+    ]
+    for sigma_mm in (0.5, 1.0, 2.0):
+        told = [
+            GivenAlignment(fixed_study_uid=f"1.2.{n}", moving_study_uid=f"1.2.{n - 1}", sigma_mm=sigma_mm)
+            for n in (1, 2)
+        ]
+        assert states(track_history(studies, told))[2] == {"L1": "recurrent", "L2": "persistent"}
+
+
+def test_a_lesion_at_the_place_of_one_that_had_resolved_is_told() -> None:
+    left, right = ((0.0, 0.0, -5.0), 4.0), ((0.0, 0.0, 5.0), 4.0)
+    tracks = history([left, right], [left], [left, ((0, 0, 0), 3), right])
+    away = next(track for track in tracks[2].tracks if track.state == "resolved")
+    assert "verify: another lesion lies at its place today" in away.remarks
+
+
+def test_nothing_is_new_across_a_failed_registration() -> None:
+    wide = empty_grid((110, 110, 110))
+    studies = [study(0, [STAYS], wide), study(1, [STAYS]), study(2, [STAYS, ((0, 0, 45), 3)], wide)]
+    failed, good = alignments(studies)
+    tracks = track_history(studies, [Failed(fixed_study_uid="1.2.1", moving_study_uid="1.2.0"), good])
+    assert failed.kind != RegistrationKind.NONE
+    assert sorted(states(tracks)[2].values()) == ["baseline", "persistent"]

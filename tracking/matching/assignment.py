@@ -17,6 +17,8 @@ from tracking.matching.link import Link
 from tracking.matching.sites import Pair, Site
 from tracking.track import LinkKind
 
+RIVAL_MARGIN = 1.5  # odds of 4.5
+
 
 @dataclass(frozen=True, kw_only=True)
 class Links:
@@ -31,10 +33,7 @@ class Links:
     """
 
     going_on: tuple[Link, ...]
-    returning: tuple[Link, ...] = ()
-
-
-RIVAL_MARGIN = 1.5  # odds of 4.5
+    returning: tuple[Link, ...]
 
 
 def link_sites(
@@ -60,7 +59,7 @@ def link_sites(
     pairs = _with_exchanges(pairs, evidence, priors, currents, settings)
     stayed = [(p, c) for p, c in pairs if p < first]
     returned = [(p - first, c) for p, c in pairs if p >= first]
-    parts = joined(priors, currents, stayed, settings, taken={c for _, c in returned})
+    parts = joined(priors, currents, stayed, settings, contested={c for _, c in returned})
     known = {c for _, c in stayed} | {part.current for part in parts}
     returned = [(e, c) for e, c in returned if c not in known]
     further = joined(empty, currents, returned, settings, taken=known)
@@ -94,7 +93,7 @@ def _with_exchanges(
 ) -> list[Pair]:
     """Pair a lesion with its larger part, where the sum of the evidence had given that part to a lesion it took in.
 
-    Both other lesions are left over then, to be joined as parts.
+    Both other lesions are left over then, and may be joined as parts.
     """
     kept = set(pairs)
     for (p, c), value in sorted(evidence.items(), key=lambda item: -item[1]):
@@ -121,7 +120,7 @@ def _swallowed(
     sites = (*priors, *(site for site, _ in back))
     pairs = [*known, *((len(priors) + place, c) for place, (_, c) in enumerate(back))]
     others = set(range(len(currents))) - {c for _, c in back}
-    return [link for link in joined(sites, currents, pairs, settings, taken=others) if link.kind == LinkKind.MERGE]
+    return joined(sites, currents, pairs, settings, taken=others)
 
 
 def _places(links: Sequence[Link]) -> list[Pair]:

@@ -15,7 +15,7 @@ from tracking.matching.link import Link
 from tracking.matching.sites import Site, covers
 from tracking.matching.step import Group, Step
 from tracking.timepoint import labels_of
-from tracking.track import EmptySite, Identity, KnownLesion, LesionLink, LesionTrack, TrackState
+from tracking.track import EmptySite, Identity, KnownLesion, LesionLink, LesionTrack, LinkKind, TrackState
 
 LOW_CONFIDENCE = 0.5
 UNLINKED_CONFIDENCE = 0.9  # new and resolved: nothing near speaks against it
@@ -70,7 +70,10 @@ def unprecedented(step: Step, place: int, known: KnownLesion) -> LesionTrack:
         confidence=sure,
         remarks=(doubt,) if sure < LOW_CONFIDENCE else (),
     )
-    return _near(step, track, [site], step.priors, remark="a lesion of the prior study lies {:.1f} mm away")
+    told = _near(step, track, [site], step.priors, remark="a lesion of the prior study lies {:.1f} mm away")
+    if told is not track:
+        return told
+    return _near(step, track, [site], step.empty, remark="the place of a lesion that had resolved lies {:.1f} mm away")
 
 
 def unregistered(track: LesionTrack) -> LesionTrack:
@@ -86,12 +89,12 @@ def unregistered(track: LesionTrack) -> LesionTrack:
 
 
 def _names_by_volume(step: Step, group: Group) -> list[Identity]:
-    """Return each identity of a group, the largest first; one that is back counts as when it was last seen."""
+    """Return each identity of a group, the largest in the prior study first, so that those which are back come last."""
     volumes_mm3: dict[Identity, float] = defaultdict(float)
     for place in group.priors:
         volumes_mm3[step.present[place].identity] += step.priors[place].volume_mm3
     for place in group.empty:
-        volumes_mm3[step.absent[place].identity] += 0.0 if place in group.still_empty else step.empty[place].volume_mm3
+        volumes_mm3[step.absent[place].identity] += 0.0
     return sorted(volumes_mm3, key=lambda name: (-volumes_mm3[name], tracking_order(name.tracking_id)))
 
 
@@ -147,7 +150,7 @@ def _history_remarks(step: Step, group: Group) -> tuple[str, ...]:
     if group.returns and not _returned(step, group):
         remarks.append("verify: the prior study does not show this place; the lesion was seen before it")
     elif group.returns:
-        part = "a part was " if group.links else ""
+        part = "" if len(_returned(step, group)) == len(group.currents) else "a part was "
         remarks.append(f"{part}found again at the place of a lesion that had resolved")
     return tuple(remarks)
 
@@ -170,6 +173,8 @@ def _with_doubt(step: Step, group: Group, track: LesionTrack) -> LesionTrack:
     ends = [(link, step.priors[link.prior]) for link in group.links]
     ends += [(link, step.empty[link.prior]) for link in group.returns]
     worst, prior = min(ends, key=lambda end: _confidence(end[0]))
+    if worst.kind != LinkKind.PAIR:
+        return replace(track, remarks=(*track.remarks, "verify: one of its parts lies only partly within the whole"))
     distance_mm = float(np.linalg.norm(prior.centroid_mm - step.currents[worst.current].centroid_mm))
     other = ", and another lesion would fit nearly as well" if worst.rivalled else ""
     remark = f"verify: the prior lesion's centre is {distance_mm:.1f} mm away{other}"
@@ -184,8 +189,10 @@ def _gone(step: Step, group: Group, track: LesionTrack) -> LesionTrack:
         return replace(track, state=TrackState.NOT_ASSESSED, confidence=0.0, remarks=(*track.remarks, remark))
     if not group.priors:
         shown = any(_was_shown(step, place) for place in group.empty)
-        before = "already resolved in the prior study" if shown else "the prior study does not show its place"
-        return replace(track, remarks=(*track.remarks, before))
+        before = ["already resolved in the prior study" if shown else "the prior study does not show its place"]
+        if any(_surface_distance_mm(site, other) < 0 for site in sites for other in step.currents):
+            before.append("verify: another lesion lies at its place today")
+        return replace(track, remarks=(*track.remarks, *before))
     return _near(step, track, sites, step.currents, remark="a lesion of today lies {:.1f} mm from its place")
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from tracking.matching.evidence import MatchSettings, joint_sigma_mm, widest_gate_mm
 from tracking.matching.link import Link
-from tracking.matching.sites import VOXEL_MM, FloatArray, Pair, Site, near_pairs, part_within
+from tracking.matching.sites import VOXEL_MM, FloatArray, Pair, Site, near_pairs, part_within, shared_points
 from tracking.track import LinkKind
 
 FURTHER_PART = 1.5  # a whole with a partner is surely the lesion, so further parts are sought so much farther off
@@ -26,6 +26,7 @@ def joined(
     settings: MatchSettings,
     *,
     taken: Collection[int] = (),
+    contested: Collection[int] = (),
 ) -> list[Link]:
     """Add each site without a partner, the largest first, to the one of the other study that holds most of it.
 
@@ -37,6 +38,8 @@ def joined(
         Places of those that are one lesion already.
     taken
         Places of current sites that belong to none of these priors.
+    contested
+        Places of current sites that another claims too: they may only be parts of a prior one that has a partner.
 
     Returns
     -------
@@ -50,9 +53,11 @@ def joined(
         partners[1, c].append(p)
     wholes: dict[Node, list[int]] = defaultdict(list)
     for p, c in near_pairs(priors, currents, widest_gate_mm(priors, currents, settings)):
-        if c not in taken:
+        if c in taken:
+            continue
+        if c not in contested:
             wholes[0, p].append(c)
-        if c not in taken or partners[0, p]:  # what a lesion that goes on has broken off comes before a return
+        if c not in contested or partners[0, p]:  # what a lesion that goes on has broken off comes before a return
             wholes[1, c].append(p)
     left_over = sorted((part for part in wholes if not partners[part]), key=lambda part: -_site(sites, part).volume_mm3)
     links = []
@@ -70,7 +75,8 @@ def joined(
         prior, current = (place, whole) if study == 0 else (whole, place)
         partners[0, prior].append(current)
         partners[1, current].append(prior)
-        links.append(Link(prior=prior, current=current, kind=kind, confidence=held[whole]))
+        sure = (held[whole] - settings.part_of_group) / (1 - settings.part_of_group)
+        links.append(Link(prior=prior, current=current, kind=kind, confidence=sure))
     return links
 
 
@@ -136,8 +142,5 @@ def _centre(sites: Sequence[Site]) -> FloatArray:
 def _likeness(parts: Sequence[Site], whole: Site, shift_mm: FloatArray) -> float:
     """Intersection over union of parts, moved by a vector, and the whole."""
     size = sum(len(site.cloud.points) for site in parts)
-    shared = 0
-    for site in parts:
-        nearest = whole.distances_mm(site.points + shift_mm, limit_mm=VOXEL_MM, norm=np.inf)
-        shared += int((nearest <= VOXEL_MM / 2).sum())
+    shared = sum(shared_points(site.moved(shift_mm, site.sigma_mm), whole) for site in parts)
     return shared / (size + len(whole.cloud.points) - shared)

@@ -12,7 +12,8 @@ class Link:
     Attributes
     ----------
     confidence
-        0 to 1: for a pair the chance against its strongest rival, for a part how much of it lies in the whole.
+        0 to 1: for a pair the chance against its strongest rival, for a part how much more of it lies in the whole
+        than it must.
     rivalled
         Another partner would have fitted nearly as well.
     """

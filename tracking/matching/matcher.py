@@ -1,8 +1,8 @@
 """Which lesion of today is which lesion of before: one identity is one track, whatever merged, split or went.
 
 The steps: prior lesions, and the places of those that had gone, are carried to the current study one by one (`sites`)
-and moved to where their neighbours say that they are (`residual`); all of them compete for today's lesions by how surely
-they are one (`evidence`, `assignment`), then merges and splits are joined (`groups`); each connected group of links is a
+and moved to where their neighbours say that they are (`residual`). All compete for today's lesions by how surely they
+are one (`evidence`, `assignment`), then merges and splits are joined (`groups`). Each connected group of links is a
 track (`fate`). What is left over is new.
 """
 
