@@ -18,6 +18,7 @@ import ants
 import numpy as np
 import torch
 import typer
+from ants.config import set_ants_deterministic
 from highdicom import Volume
 from numpy.typing import NDArray
 from rich.console import Console
@@ -56,7 +57,8 @@ def ours(t1c: Volume, image: Volume, brain: Volume, sequence: MRSequence) -> Flo
 
 
 def by_ants(t1c: Volume, image: Volume, brain: Volume, _sequence: MRSequence) -> FloatArray:
-    """Register by ANTs with its own settings for rigid motion."""
+    """Register by ANTs with its own settings for rigid motion, with a seed so that a run can be repeated."""
+    set_ants_deterministic(on=True, seed_value=1)
     found = ants.registration(_to_ants(t1c), _to_ants(image), type_of_transform="Rigid", mask=_to_ants(brain))
     transform = ants.read_transform(found["fwdtransforms"][0])
     parameters, centre = transform.parameters, transform.fixed_parameters
