@@ -94,7 +94,7 @@ def _names_by_volume(step: Step, group: Group) -> list[Identity]:
     for place in group.priors:
         volumes_mm3[step.present[place].identity] += step.priors[place].volume_mm3
     for place in group.empty:
-        volumes_mm3[step.absent[place].identity] += 0.0
+        volumes_mm3.setdefault(step.absent[place].identity, 0.0)
     return sorted(volumes_mm3, key=lambda name: (-volumes_mm3[name], tracking_order(name.tracking_id)))
 
 

@@ -1,4 +1,4 @@
-"""Merges and splits: sites that found no partner are joined to one that has a partner, if they are part of it.
+"""Merges and splits: sites that found no partner are joined to the one of the other study that they are part of.
 
 A part must lie in the whole once all parts together are laid on it, and the whole must look more like all of them
 than like those without the part: a lesion that went beside another one that stayed as it was has not merged into it.
