@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from inference.predictor import Manifest
+from inference.manifest import Manifest
 
 CONNECTIVITY: Final = 26
 BRAIN_TOLERANCE_MM = 3.0

@@ -2,64 +2,28 @@
 
 from __future__ import annotations
 
+import copy
+import logging
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from inference.manifest import Manifest
 from inference.threads import torch_threads
+from inference.windows import Network, Size, seen_voxels, slide
 
 if TYPE_CHECKING:
     from torch import nn
 
-
-@dataclass(frozen=True, kw_only=True)
-class Manifest:
-    """What a model is and what it expects; read from the file beside its weights.
-
-    Attributes
-    ----------
-    name, version
-        Shown in SEG, SR and reports; a new training is a new version.
-    sha256
-        Checksum of the weights file.
-    channels
-        Sources of the input channels in order, for example ``("T1c",)``.
-    labels
-        Names of the output channels in order, for example ``("background", "lesion")``.
-    spacing_mm
-        Edge of the cubic voxels of the model's grid.
-    window
-        Sliding-window size in voxels (i, j, k).
-    features
-        Channel counts of the network's levels (MONAI BasicUNet).
-    threshold
-        Probability from which a voxel is lesion, chosen on validation data.
-    peak_threshold
-        A component is kept if its highest probability reaches this: the operating point on the FROC curve.
-    minimum_volume_mm3
-        Smaller components are dropped.
-    overlap
-        Share by which neighbouring windows overlap.
-    training_data, licence
-        For the report and the model card.
-    """
-
-    name: str
-    version: str
-    sha256: str
-    channels: tuple[str, ...]
-    labels: tuple[str, ...]
-    spacing_mm: float
-    window: tuple[int, int, int]
-    features: tuple[int, ...]
-    threshold: float
-    minimum_volume_mm3: float
-    training_data: str
-    licence: str
-    peak_threshold: float = 0.0
-    overlap: float = 0.5
+# Window edges are multiples of what four halvings of a network divide by.
+EDGE_STEP: Final = 16
+SMALLEST_EDGE: Final = 32
+CPU: Final = "cpu"
+_log = logging.getLogger(__name__)
 
 
 class Predictor(Protocol):
@@ -69,13 +33,18 @@ class Predictor(Protocol):
     def manifest(self) -> Manifest:
         """What the model is and what it expects."""
 
+    @property
+    def engine(self) -> str:
+        """What computes, with version and precision, for the record: for example ``torch 2.13.0 float32``."""
+
     def predict(self, channels: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return class probabilities.
 
         Parameters
         ----------
         channels
-            Normalised images, shape (channels, i, j, k), on cubic voxels of ``manifest.spacing_mm``.
+            Normalised images, shape (channels, i, j, k), on cubic voxels of ``manifest.spacing_mm``; exactly 0 where
+            there is nothing to see.
 
         Returns
         -------
@@ -88,19 +57,35 @@ class Predictor(Protocol):
 class TorchPredictor:
     """A network that runs in torch over sliding windows, on the GPU where there is one.
 
+    When the GPU's memory does not suffice, windows are halved down to ``SMALLEST_EDGE``, and then the processor
+    computes; each time the whole image anew, so that a result never mixes windows.
+
     Attributes
     ----------
     manifest
         What the model is and what it expects.
     network
-        In evaluation mode, with float32 weights.
+        In evaluation mode, with float32 weights, on the processor; a GPU gets a copy of it for each image.
+    device
+        Where to compute: ``"cpu"`` or ``"cuda"``.
+    bf16
+        Convolve in bfloat16 on the processor; for weights of which `inference.agreement` says that they bear it.
     threads
         Processor threads to use; None: one per core.
     """
 
     manifest: Manifest
     network: nn.Module
+    device: str = CPU
+    bf16: bool = False
     threads: int | None = None
+
+    @property
+    def engine(self) -> str:
+        """What computes, with version and precision."""
+        import torch  # late: torch takes seconds to load, and reading a manifest needs none of it
+
+        return f"torch {torch.__version__} {self.device} {'bfloat16' if self.bf16 else 'float32'}"
 
     def predict(self, channels: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return class probabilities; see `Predictor.predict`.
@@ -110,17 +95,97 @@ class TorchPredictor:
         ValueError
             If the number of channels is not the manifest's.
         """
-        import torch  # late: torch takes seconds to load, and reading a manifest needs none of it
-        from monai.inferers.inferer import SlidingWindowInferer
+        check_channels(channels, self.manifest)
+        wanted = (self.device, self.manifest.window)
+        for device, size in _fallbacks(self.device, self.manifest.window):
+            if (device, size) != wanted:
+                _log.warning("%s: computing again on %s in windows of %s", self.manifest.name, device, size)
+            try:
+                return self._predict(channels, device, size)
+            except RuntimeError as error:
+                if device == CPU or not _is_out_of_memory(error):
+                    raise
+                _log.warning("%s: the memory of %s does not suffice for windows of %s", self.manifest.name, device, size)
+            _forget_gpu_memory()
+        raise AssertionError("the processor either answers or raises")
 
-        wanted = len(self.manifest.channels)
-        if channels.ndim != 4 or channels.shape[0] != wanted:
-            raise ValueError(f"{self.manifest.name} takes {wanted} channels (channels, i, j, k), not {channels.shape}")
-        device = next(self.network.parameters()).device
-        inferer = SlidingWindowInferer(
-            roi_size=self.manifest.window, sw_batch_size=1, overlap=self.manifest.overlap, mode="gaussian"
-        )
-        with torch_threads(self.threads), torch.inference_mode():
-            logits = inferer(torch.from_numpy(channels)[None].to(device), self.network)
-            probabilities = torch.softmax(logits[0].float(), dim=0)
-        return probabilities.cpu().numpy().astype(np.float32)
+    def _predict(self, channels: NDArray[np.float32], device: str, size: Size) -> NDArray[np.float32]:
+        with self._running(device) as run:
+            return slide(
+                channels,
+                run,
+                seen=seen_voxels(channels, self.manifest.channels),
+                labels=len(self.manifest.labels),
+                size=size,
+                overlap=self.manifest.overlap,
+            )
+
+    @contextmanager
+    def _running(self, device: str) -> Iterator[Network]:
+        """Lend the network as a function of arrays."""
+        import torch  # late: see above
+
+        network = self.network if device == CPU else copy.deepcopy(self.network).to(device)
+
+        def run(window: NDArray[np.float32]) -> NDArray[np.float32]:
+            logits: NDArray[np.float32] = network(torch.from_numpy(window).to(home)).float().cpu().numpy()
+            return logits
+
+        home = next(network.parameters()).device
+        with ExitStack() as stack:
+            stack.enter_context(torch_threads(self.threads))
+            stack.enter_context(torch.inference_mode())
+            # The same image gives the same bits, and float32 means float32.
+            stack.enter_context(
+                torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
+            )
+            if self.bf16 and device == CPU:
+                stack.enter_context(torch.autocast(CPU, torch.bfloat16))
+            yield run
+
+
+def check_channels(channels: NDArray[np.float32], manifest: Manifest) -> None:
+    """Check that an array has the channels that a model wants.
+
+    Raises
+    ------
+    ValueError
+        If it has another number of axes or channels.
+    """
+    wanted = len(manifest.channels)
+    if channels.ndim != 4 or channels.shape[0] != wanted:
+        raise ValueError(f"{manifest.name} takes {wanted} channels (channels, i, j, k), not {channels.shape}")
+
+
+def _fallbacks(device: str, window: Size) -> Iterator[tuple[str, Size]]:
+    """Yield where and in which windows to compute, best first."""
+    size = window
+    while device != CPU:
+        yield device, size
+        smaller = _halved(size)
+        if smaller == size:
+            break
+        size = smaller
+    yield CPU, window
+
+
+def _halved(size: Size) -> Size:
+    i, j, k = (min(edge, max(SMALLEST_EDGE, edge // 2 // EDGE_STEP * EDGE_STEP)) for edge in size)
+    return i, j, k
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    """Tell whether a GPU lacks memory; not every library behind torch says so by the class of its error."""
+    import torch  # late: see above
+
+    return isinstance(error, torch.OutOfMemoryError) or any(
+        sign in str(error) for sign in ("out of memory", "_ALLOC_FAILED")
+    )
+
+
+def _forget_gpu_memory() -> None:
+    """Give back what torch keeps; called when the failed attempt's own arrays are gone."""
+    import torch  # late: see above
+
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

@@ -8,7 +8,8 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from inference.predictor import Manifest, TorchPredictor
+from inference.manifest import Manifest
+from inference.predictor import TorchPredictor
 
 
 class WeightsError(ValueError):

@@ -13,7 +13,7 @@ from dicom_node.errors import DeliveryError
 from dicom_node.results import codes
 from dicom_node.results.sources import SourceSeries
 from inference.anatomy import NEAR_MIDLINE
-from inference.predictor import Manifest
+from inference.manifest import Manifest
 from tracking.comparison import Comparison
 from tracking.detail import LesionDetail
 from tracking.lesion import Axis, Lesion, Point

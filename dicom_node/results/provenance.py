@@ -19,7 +19,7 @@ from dicom_node import __version__
 from dicom_node.results.codes import MANUFACTURER, MODEL_NAME, PROCESSING_ALGORITHM
 from dicom_node.results.sources import SourceSeries
 from dicom_node.results.uids import derive_uid
-from inference.predictor import Manifest
+from inference.manifest import Manifest
 
 logger = logging.getLogger(__name__)
 

@@ -33,7 +33,7 @@ from dicom_node.results.segmentation import segment_numbers
 from dicom_node.results.sources import locate_slices
 from dicom_node.results.uids import derive_uid
 from dicom_node.studies.selection import SeriesDecision
-from inference.predictor import Manifest
+from inference.manifest import Manifest
 from tracking.comparison import Comparison
 from tracking.detail import LesionDetail
 from tracking.measurement import Place

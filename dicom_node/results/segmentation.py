@@ -13,7 +13,7 @@ from dicom_node.errors import DeliveryError
 from dicom_node.results import codes
 from dicom_node.results.provenance import ResultIdentity, complete, equipment, slim_headers
 from dicom_node.results.sources import locate_slices
-from inference.predictor import Manifest
+from inference.manifest import Manifest
 from tracking.colour import lesion_colour_rgb
 from tracking.comparison import Comparison
 from tracking.lesion import Lesion

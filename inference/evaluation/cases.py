@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import Generator
 
 from inference.synthesis.training_heads import TrainingHead
 from inference.training.heads import HeadSource, validation_heads, validation_label_maps
+from tracking.timepoint import MRSequence, Timepoint
 
 # Array axes i, j, k towards head, back and left (inference.preprocessing.ORIENTATION), 1 mm voxels, in LPS mm.
 AFFINE = np.array([[0, 0, 1, 0], [0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]], dtype=float)
@@ -45,6 +47,13 @@ class Case:
     lesions: NDArray[np.int16]
     ignore: NDArray[np.bool_]
 
+    @property
+    def timepoint(self) -> Timepoint:
+        """The case as a study."""
+        return Timepoint(
+            study_uid=self.name, study_date=date.min, images={MRSequence.T1C: self.image}, brain=self.brain
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class CaseRecipe:
@@ -70,7 +79,7 @@ class CaseRecipe:
 
     def make(self) -> Case:
         """Return the case, always the same."""
-        head = self.source.make(Generator().manual_seed(7_000_000 + 1000 * self.draw + self.number))
+        (head,) = self.source.make(Generator().manual_seed(7_000_000 + 1000 * self.draw + self.number))
         return case_of(head, self)
 
 
@@ -100,7 +109,7 @@ def case_of(head: TrainingHead, recipe: CaseRecipe) -> Case:
         kind=recipe.kind,
         number=recipe.number,
         draw=recipe.draw,
-        image=Volume(head.image.numpy(), AFFINE, "PATIENT"),
+        image=Volume(head.t1c.numpy(), AFFINE, "PATIENT"),
         brain=Volume(head.brain.numpy(), AFFINE, "PATIENT"),
         lesions=head.lesions.numpy().astype(np.int16),
         ignore=head.ignore.numpy(),

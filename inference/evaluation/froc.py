@@ -26,9 +26,10 @@ from inference.evaluation.metrics import (
     sphere_diameter_mm,
     volume_ratios,
 )
+from inference.manifest import Manifest
 from inference.postprocessing import candidates
-from inference.predictor import Manifest, Predictor
-from inference.segmentation import lesion_probability
+from inference.predictor import Predictor
+from inference.segmentation import lesion_probability, tissue_probabilities
 from inference.weights import default_manifest_path, load_predictor, verify_weights
 
 log = logging.getLogger(__name__)
@@ -68,7 +69,7 @@ class Scored:
 def score(case: Case, predictor: Predictor) -> Scored:
     """Run the detector on a case exactly as on a patient, and compare it with the truth at every threshold."""
     started = time.perf_counter()
-    probability = lesion_probability(case.image, case.brain, predictor).array
+    probability = lesion_probability(tissue_probabilities(case.timepoint, case.brain, predictor)).array
     seconds = time.perf_counter() - started
     results = {}
     for threshold in (*THRESHOLDS, predictor.manifest.threshold):

@@ -1,14 +1,19 @@
 """A head as an intensity volume: a value for every tissue, texture inside tissues, vessels too thin for a label map."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Generator, Tensor
 
 from inference.synthesis import chance
 from inference.synthesis.axes import blur, smooth_noise
-from inference.synthesis.contrast import random_t1c
+from inference.synthesis.contrast import TIMINGS, brightness, individual_tissues, random_t1c
 from inference.synthesis.deformation import individual
 from inference.synthesis.tissues import Anatomy, HeadTissue, anatomy_of, crop_to_head, is_any, tissue_map
 from inference.synthesis.vessels import furrow_vessels
+from tracking.timepoint import MRSequence
+
+CONTRAST_SPREAD = 0.1
 
 SOFT_OUTSIDE = (
     HeadTissue.MUSCLE,
@@ -46,23 +51,35 @@ def marble_muscle(tissues: Tensor, *, generator: Generator) -> None:
     tissues[(tissues == HeadTissue.MUSCLE) & (strands < 0.21) & (here > 0.3)] = HeadTissue.FAT
 
 
-def draw_head(labels: Tensor, *, generator: Generator) -> tuple[Tensor, Anatomy]:
-    """Return a random T1c head, float32 (i, j, k), without lesions, and its anatomy; white matter is 1.
+def draw_head(
+    labels: Tensor, *, generator: Generator, sequences: Sequence[MRSequence] = (MRSequence.T1C,)
+) -> tuple[dict[MRSequence, Tensor], Anatomy]:
+    """Return random images of a head without lesions, float32 (i, j, k), and its anatomy; white matter is 1.
 
     Parameters
     ----------
     labels
         SynthSeg labels (i, j, k), 1 mm voxels, i from inferior to superior.
+    sequences
+        What to draw. The T1c's contrast is drawn widely, since only its vessels tell it from other sequences; that of
+        the others follows from the tissues' relaxation times, which vary by a tenth.
     """
     own = individual(crop_to_head(labels), generator=generator)
     tissues = tissue_map(own)
     anatomy = anatomy_of(own, tissues, white=1.0)
     marble_muscle(tissues, generator=generator)
-    image = random_t1c(generator).to(own.device)[tissues.long()]
-    image *= texture(tissues, marbling=chance.uniform(generator, 0.03, 0.13), generator=generator)
+    look = random_t1c(generator).to(own.device)[tissues.long()]
+    grain = texture(tissues, marbling=chance.uniform(generator, 0.03, 0.13), generator=generator)
+    look *= grain
     if chance.happens(generator, 0.7):
-        _add_furrow_vessels(image, tissues, anatomy, generator)
-    return blur(image, chance.uniform(generator, 0.3, 0.6)), anatomy
+        _add_furrow_vessels(look, tissues, anatomy, generator)
+    images = {MRSequence.T1C: blur(look, chance.uniform(generator, 0.3, 0.6))}
+    person = individual_tissues(generator, CONTRAST_SPREAD) if len(sequences) > 1 else {}
+    for sequence in sequences:
+        if sequence != MRSequence.T1C:
+            values = brightness(TIMINGS[sequence], person).to(own.device)[tissues.long()]
+            images[sequence] = blur(values * grain, chance.uniform(generator, 0.3, 0.6))
+    return images, anatomy
 
 
 def _add_furrow_vessels(image: Tensor, tissues: Tensor, anatomy: Anatomy, generator: Generator) -> None:

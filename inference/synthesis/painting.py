@@ -1,5 +1,7 @@
 """Painting lesions into volumes: partial volume comes from sub-voxels, on any grid and any sequence."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import Generator, Tensor
 
@@ -9,6 +11,24 @@ from inference.synthesis.deformation import sample
 from inference.synthesis.lesions import EDGE_MM, Body, Grid, Lesion, Patch, cut_patch
 
 CLEARANCE_MM = 2.5
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Painted:
+    """Where a lesion was painted.
+
+    Attributes
+    ----------
+    patch
+        The part of the grid that it lies in.
+    filled, necrosis
+        float32 over the patch's voxels: which part of each the lesion fills, and which part its necrosis fills
+        (sharp edges, sub-voxels counted).
+    """
+
+    patch: Patch
+    filled: Tensor
+    necrosis: Tensor
 
 
 def soft(distance: Tensor, edge_mm: float = EDGE_MM) -> Tensor:
@@ -67,7 +87,7 @@ def edema_halo(lesion: Lesion, grid: Grid, *, generator: Generator) -> tuple[Pat
 
 def paint_body(
     image: Tensor, lesion: Lesion, grid: Grid, *, wall: float, core: float, generator: Generator
-) -> tuple[Patch, Tensor] | None:
+) -> Painted | None:
     """Paint one lesion in place.
 
     Parameters
@@ -79,9 +99,8 @@ def paint_body(
 
     Returns
     -------
-    tuple
-        The patch that the lesion lies in, and which part of every voxel of it the lesion fills (sharp edge, sub-voxel
-        counts); None when it lies outside the grid.
+    Painted
+        Where it lies now; None when it lies outside the grid.
     """
     patch = cut_patch(grid, lesion.body.centre_mm, lesion.body.reach_mm, fine_mm=fineness_mm(lesion.body))
     if patch is None:
@@ -94,7 +113,12 @@ def paint_body(
     paint, filled = patch.pool(cover * look), patch.pool(cover)
     grain = 1 + lesion.texture * smooth_noise(tuple(filled.shape), cell=2.5, generator=generator).to(filled)
     image[patch.slices] = image[patch.slices] * (1 - filled) + paint * grain
-    return patch, patch.pool((distance < 0).float())
+    core_reach = torch.inf if lesion.wall_mm is None else lesion.wall_mm
+    return Painted(
+        patch=patch,
+        filled=patch.pool((distance < 0).float()),
+        necrosis=patch.pool((distance + core_reach < 0).float()),
+    )
 
 
 def pushed_from(points_mm: Tensor, body: Body, *, strength: float) -> Tensor:

@@ -1,7 +1,7 @@
-"""One synthetic training example: a whole head on a 1 mm grid with known lesions."""
+"""Synthetic training examples: whole heads on a 1 mm grid with known lesions, at one visit or at several."""
 
-import math
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor
@@ -11,72 +11,119 @@ from inference.synthesis.acquisition import acquire
 from inference.synthesis.axes import blur
 from inference.synthesis.confusers import add_confusers
 from inference.synthesis.heads import draw_head
-from inference.synthesis.lesions import Grid, Lesion, Patch, draw_volume_mm3, dress, make_shape
-from inference.synthesis.painting import edema_halo, fits, occupy, paint_body, push_away, pushes
 from inference.synthesis.tissues import Anatomy
+from inference.synthesis.visits import Truth, draw_courses, misplace, paint_visit
+from tracking.timepoint import MRSequence
 
-MOST_LESIONS = 30
-WITHOUT_LESIONS = 0.25
-INFRATENTORIAL = 0.18
-TRIES = 6
-# Nature's sizes (`draw_volume_mm3`) alone hold so few large lesions that the network learns to take them for anatomy.
-LARGE = 0.2
-LARGE_DIAMETERS_MM = (8.0, 35.0)
+BRIGHTEST_TISSUE = 1.2
+VESSEL_GAIN = (0.6, 2.5)
+T1C_ONLY = (MRSequence.T1C,)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TrainingHead:
-    """A T1c head with lesions painted in, on cubic 1 mm voxels, after a simulated acquisition.
+    """A head with lesions painted in, on cubic 1 mm voxels, after a simulated acquisition.
 
     Attributes
     ----------
-    image
-        float32 (i, j, k): intensities in arbitrary units, not yet normalised.
+    images
+        float32 (i, j, k) per sequence, on one grid: intensities in arbitrary units, not yet normalised. There is
+        always a T1c.
     brain
         bool (i, j, k): brain mask.
     lesions
-        int16 (i, j, k): 0 background, n the n-th lesion (enhancing tissue and necrosis).
+        int16 (i, j, k): 0 background, n lesion n (enhancing tissue and necrosis); the same n at every visit.
+    tissue
+        uint8 (i, j, k): `tracking.timepoint.Tissue`, edema included.
     ignore
         bool (i, j, k): where nothing is known (a real glioma); counts neither as lesion nor as background.
     """
 
-    image: Tensor
+    images: Mapping[MRSequence, Tensor]
     brain: Tensor
     lesions: Tensor
+    tissue: Tensor
     ignore: Tensor
 
+    @property
+    def t1c(self) -> Tensor:
+        """The T1c."""
+        return self.images[MRSequence.T1C]
 
-def from_real_head(t1c: Tensor, brain: Tensor, abnormality: Tensor, *, generator: Generator) -> TrainingHead:
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Base:
+    """A head before lesions: images, brightness of white matter in each, where things are and how they are sliced."""
+
+    images: Mapping[MRSequence, Tensor]
+    white: Mapping[MRSequence, float]
+    anatomy: Anatomy
+    ignore: Tensor
+    thick_slices: float
+    slice_axis: int
+
+
+def from_real_head(
+    images: Mapping[MRSequence, Tensor],
+    brain: Tensor,
+    abnormality: Tensor,
+    *,
+    generator: Generator,
+    visits: int = 1,
+    same_vessels: bool = False,
+) -> tuple[TrainingHead, ...]:
     """Paint random lesions and confusers into a real head and scan it again.
 
     Parameters
     ----------
-    t1c
-        float32 (i, j, k), 1 mm cubic voxels, i from inferior to superior.
+    images
+        float32 (i, j, k) per sequence, 1 mm cubic voxels, i from inferior to superior; a T1c at least.
     brain, abnormality
         bool (i, j, k): brain mask, and where a real abnormality makes the truth unknown.
     generator
         Source of every random choice.
+    visits
+        Number of visits; the earlier ones lie on the last as imperfectly as after registration.
+    same_vessels
+        Leave vessels as bright as they are, as held-out heads do.
+
+    Returns
+    -------
+    tuple of TrainingHead
+        One for each visit, oldest first.
 
     Raises
     ------
     ValueError
         If the brain mask is empty or the shapes differ.
     """
-    if t1c.shape != brain.shape or t1c.shape != abnormality.shape or not bool(brain.any()):
+    shapes = {tuple(volume.shape) for volume in (*images.values(), brain, abnormality)}
+    if len(shapes) > 1 or not bool(brain.any()):
         raise ValueError(
-            f"T1c {tuple(t1c.shape)}, brain {tuple(brain.shape)} and abnormality {tuple(abnormality.shape)} must have "
-            "one shape and the brain must not be empty; resample all three to one grid."
+            f"images, brain and abnormality have the shapes {sorted(shapes)}: they must have one shape and the brain "
+            "must not be empty; resample all of them to one grid."
         )
-    image = (t1c.float() - _background(t1c.float())).clamp_min(0)
-    white = float(image[brain.bool()][::7].quantile(0.65))
-    anatomy = _real_anatomy(image, brain.bool(), white)
-    ignore = blur(abnormality.float(), 1.5) > 0.1
-    thickness = chance.log_uniform(generator, 0.8, 7.0) if chance.happens(generator, 0.6) else 1.0
-    return _finish(image, anatomy, ignore, thickness_mm=thickness, slice_axis=0, generator=generator)
+    own = {name: (image.float() - _background(image.float())).clamp_min(0) for name, image in images.items()}
+    t1c = own[MRSequence.T1C]
+    white = float(t1c[brain.bool()][::7].quantile(0.65))
+    if not same_vessels and chance.happens(generator, 0.7):
+        brighten_vessels(t1c, white=white, gain=chance.log_uniform(generator, *VESSEL_GAIN))
+    anatomy = _real_anatomy(t1c, brain.bool(), white)
+    plain = brain.bool() & ((t1c / white - 1).abs() < 0.07)
+    base = _Base(
+        images=own,
+        white={name: white if name == MRSequence.T1C else float(image[plain].median()) for name, image in own.items()},
+        anatomy=anatomy,
+        ignore=blur(abnormality.float(), 1.5) > 0.1,
+        thick_slices=0.6,
+        slice_axis=0,
+    )
+    return _examine(base, visits=visits, generator=generator)
 
 
-def from_label_map(labels: Tensor, *, generator: Generator) -> TrainingHead:
+def from_label_map(
+    labels: Tensor, *, generator: Generator, visits: int = 1, sequences: Sequence[MRSequence] = T1C_ONLY
+) -> tuple[TrainingHead, ...]:
     """Draw a random head from a label map, paint lesions and confusers into it and scan it.
 
     Parameters
@@ -85,17 +132,40 @@ def from_label_map(labels: Tensor, *, generator: Generator) -> TrainingHead:
         Integer (i, j, k) SynthSeg labels with extra-cerebral tissue, 1 mm cubic voxels, i from inferior to superior.
     generator
         Source of every random choice.
+    visits
+        Number of visits, as in `from_real_head`.
+    sequences
+        What to draw; a T1c at least.
+
+    Returns
+    -------
+    tuple of TrainingHead
+        One for each visit, oldest first.
 
     Raises
     ------
     ValueError
         If the map has no brain.
     """
-    image, anatomy = draw_head(labels, generator=generator)
-    thickness = chance.log_uniform(generator, 0.8, 7.0) if chance.happens(generator, 0.5) else 1.0
-    axis = 0 if chance.happens(generator, 0.7) else chance.whole(generator, 1, 2)
-    ignore = torch.zeros_like(anatomy.brain)
-    return _finish(image, anatomy, ignore, thickness_mm=thickness, slice_axis=axis, generator=generator)
+    images, anatomy = draw_head(labels, generator=generator, sequences=sequences)
+    base = _Base(
+        images=images,
+        white=dict.fromkeys(images, 1.0),
+        anatomy=anatomy,
+        ignore=torch.zeros_like(anatomy.brain),
+        thick_slices=0.5,
+        slice_axis=0,
+    )
+    return _examine(base, visits=visits, generator=generator, any_axis=True)
+
+
+def brighten_vessels(image: Tensor, *, white: float, gain: float) -> None:
+    """Scale by ``gain`` what a T1c shows brighter than tissue, in place: real vessels, sinuses, dura and plexus.
+
+    How bright they are depends on field strength, sequence and time after injection; the few real heads show few of
+    these, and a network takes what is brighter than it has ever seen for a metastasis.
+    """
+    image += (gain - 1) * (image - BRIGHTEST_TISSUE * white).clamp_min(0)
 
 
 def _background(image: Tensor) -> float:
@@ -122,87 +192,39 @@ def _real_anatomy(image: Tensor, brain: Tensor, white: float) -> Anatomy:
     )
 
 
-def _finish(
-    image: Tensor, anatomy: Anatomy, ignore: Tensor, *, thickness_mm: float, slice_axis: int, generator: Generator
+def _examine(base: _Base, *, visits: int, generator: Generator, any_axis: bool = False) -> tuple[TrainingHead, ...]:
+    """Add confusers and lesions to a head and scan it at every visit; the earlier visits lie a little aside."""
+    first = _slices(base, any_axis, generator)
+    add_confusers(base.images[MRSequence.T1C], base.anatomy, generator=generator)
+    courses = draw_courses(base.anatomy, base.ignore, visits=visits, generator=generator)
+    heads = []
+    for visit in range(visits):
+        images = {name: image.clone() for name, image in base.images.items()}
+        truth = paint_visit(images, base.white, courses, base.anatomy, visit=visit, generator=generator)
+        thickness_mm, axis = first if visit == 0 else _slices(base, any_axis, generator)
+        scanned = {
+            name: acquire(
+                image, white=base.white[name], thickness_mm=thickness_mm, slice_axis=axis, generator=generator
+            )
+            for name, image in images.items()
+        }
+        heads.append(_head(base, scanned, truth, last=visit == visits - 1, generator=generator))
+    return tuple(heads)
+
+
+def _slices(base: _Base, any_axis: bool, generator: Generator) -> tuple[float, int]:
+    """Draw slice thickness in mm and the axis across the slices."""
+    thickness = chance.log_uniform(generator, 0.8, 7.0) if chance.happens(generator, base.thick_slices) else 1.0
+    if not any_axis or chance.happens(generator, 0.7):
+        return thickness, base.slice_axis
+    return thickness, chance.whole(generator, 1, 2)
+
+
+def _head(
+    base: _Base, images: Mapping[MRSequence, Tensor], truth: Truth, *, last: bool, generator: Generator
 ) -> TrainingHead:
-    """Add confusers and lesions to a head, then scan it."""
-    add_confusers(image, anatomy, generator=generator)
-    labels = _add_lesions(image, anatomy, ignore, generator)
-    image = acquire(image, white=anatomy.white, thickness_mm=thickness_mm, slice_axis=slice_axis, generator=generator)
-    return TrainingHead(image=image, brain=anatomy.brain, lesions=labels, ignore=ignore)
-
-
-def _add_lesions(image: Tensor, anatomy: Anatomy, ignore: Tensor, generator: Generator) -> Tensor:
-    """Paint 0 to 30 lesions in place and return their labels, int16 (i, j, k)."""
-    labels = torch.zeros(image.shape, dtype=torch.int16, device=image.device)
-    grid = Grid.millimetres(image.shape, image.device)
-    lesions = _place_all(anatomy, ignore, grid, generator)
-    for lesion in lesions:  # tissue is pushed before any lesion is painted, so that no painted lesion moves
-        push_away(image, lesion.body, strength=pushes(lesion, generator), grid=grid)
-    number = 0
-    for lesion in lesions:
-        painted = _paint(image, lesion, anatomy, grid, generator)
-        if painted is None:
-            continue
-        patch, filled = painted
-        inside = (filled >= 0.5) & anatomy.brain[patch.slices] & (labels[patch.slices] == 0)
-        if bool(inside.any()):
-            number += 1
-            labels[patch.slices][inside] = number
-    return labels
-
-
-def _place_all(anatomy: Anatomy, ignore: Tensor, grid: Grid, generator: Generator) -> list[Lesion]:
-    """Draw the lesions of a head and find a place for each, largest first."""
-    if chance.happens(generator, WITHOUT_LESIONS):
-        return []
-    count = 1 + int((MOST_LESIONS - 1) * chance.uniform(generator, 0, 1) ** 1.5)
-    volumes = sorted((_draw_volume_mm3(generator) for _ in range(count)), reverse=True)
-    taken, lesions = ignore.clone(), []
-    for volume in volumes:
-        lesion = _place(volume, anatomy, taken, grid, generator)
-        if lesion is not None:
-            occupy(lesion.body, taken, grid)
-            lesions.append(lesion)
-    return lesions
-
-
-def _draw_volume_mm3(generator: Generator) -> float:
-    if not chance.happens(generator, LARGE):
-        return draw_volume_mm3(generator)
-    return math.pi / 6 * chance.log_uniform(generator, *LARGE_DIAMETERS_MM) ** 3
-
-
-def _place(volume_mm3: float, anatomy: Anatomy, taken: Tensor, grid: Grid, generator: Generator) -> Lesion | None:
-    """Find a free place for a lesion of this volume, or None after a few tries."""
-    shape = make_shape(volume_mm3, torch.zeros(3), generator=generator)
-    for _ in range(TRIES):
-        found = chance.voxels(generator, _region(anatomy, generator), 1)
-        if not len(found):
-            continue
-        within = torch.rand(3, generator=generator, device=generator.device) - 0.5
-        shape = replace(shape, centre_mm=found[0] + within)
-        if fits(shape, grid, allowed=anatomy.brain, taken=taken):
-            return dress(shape, generator=generator)
-    return None
-
-
-def _paint(
-    image: Tensor, lesion: Lesion, anatomy: Anatomy, grid: Grid, generator: Generator
-) -> tuple[Patch, Tensor] | None:
-    """Paint a lesion and its edema, in place; return what the lesion fills, as `paint_body` does."""
-    halo = edema_halo(lesion, grid, generator=generator)
-    if halo is not None:
-        patch, edema = halo
-        image[patch.slices] *= 1 - lesion.edema_loss * edema * anatomy.tissue[patch.slices]
-    wall, core = anatomy.white * (1 + lesion.enhancement), anatomy.white * lesion.core
-    return paint_body(image, lesion, grid, wall=wall, core=core, generator=generator)
-
-
-def _region(anatomy: Anatomy, generator: Generator) -> Tensor:
-    """Choose where a lesion may lie: below the tentorium, at the grey-white junction, or anywhere."""
-    if chance.happens(generator, INFRATENTORIAL) and bool(anatomy.infratentorial.any()):
-        return anatomy.infratentorial
-    if chance.happens(generator, 0.65) and bool(anatomy.junction.any()):
-        return anatomy.junction
-    return anatomy.tissue
+    parts = {"brain": base.anatomy.brain, "lesions": truth.lesions, "tissue": truth.tissue, "ignore": base.ignore}
+    if last:
+        return TrainingHead(images=images, **parts)
+    moved = misplace({**parts, **{str(name): image for name, image in images.items()}}, generator=generator)
+    return TrainingHead(images={name: moved[name] for name in images}, **{name: moved[name] for name in parts})

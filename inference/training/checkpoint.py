@@ -1,6 +1,6 @@
 """A checkpoint is written whole or not at all, and holds all that a run needs to go on as if never stopped."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ from torch import Generator, nn
 from torch.optim import Optimizer
 
 from inference.training.config import TrainingConfig
+from inference.training.patches import HardPlaces, Place
 
 
 @dataclass(kw_only=True, eq=False)
@@ -23,6 +24,8 @@ class TrainingState:
         AdamW with its moments.
     generator
         Source of all patches.
+    hard
+        Where the network erred lately.
     step
         Steps made.
     elapsed_s
@@ -33,6 +36,7 @@ class TrainingState:
     average: nn.Module
     optimiser: Optimizer
     generator: Generator
+    hard: HardPlaces = field(default_factory=HardPlaces)
     step: int = 0
     elapsed_s: float = 0.0
 
@@ -47,6 +51,7 @@ def save_checkpoint(path: Path, state: TrainingState, config: TrainingConfig) ->
             "average": state.average.state_dict(),
             "optimiser": state.optimiser.state_dict(),
             "generator": state.generator.get_state(),
+            "hard": [(place.head, *place.voxel) for place in state.hard.places],
             "step": state.step,
             "elapsed_s": state.elapsed_s,
             "config": asdict(config),
@@ -69,6 +74,8 @@ def load_checkpoint(path: Path, state: TrainingState) -> None:
     state.average.load_state_dict(saved["average"])
     state.optimiser.load_state_dict(saved["optimiser"])
     state.generator.set_state(saved["generator"])
+    state.hard = HardPlaces()
+    state.hard.places.extend(Place(head=head, voxel=(i, j, k)) for head, i, j, k in saved["hard"])
     state.step, state.elapsed_s = saved["step"], saved["elapsed_s"]
 
 

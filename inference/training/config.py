@@ -11,10 +11,15 @@ class TrainingConfig:
     ----------
     features
         Channel counts of the network's levels.
-    patch
-        Edge of the cubic training patch in voxels of 1 mm; a multiple of 16.
-    batch
-        Patches a step; every second one is centred on a lesion.
+    channels, labels
+        Input channels and classes of the network, as in a model's manifest.
+    loss
+        Name of one of `inference.training.losses.LOSSES`.
+    patches
+        Edges of the cubic training patches in voxels of 1 mm, multiples of 16: each step draws one of them.
+    batch_voxels
+        Voxels a step, about: as many patches as fit. Every second patch is centred on a lesion, every fourth where
+        the network erred lately.
     learning_rate, weight_decay
         Of AdamW; the rate rises over the first 5 % of the budget and falls as a cosine to 1 % of its peak.
     ema_decay
@@ -43,8 +48,11 @@ class TrainingConfig:
     """
 
     features: tuple[int, ...] = (16, 16, 32, 64, 128, 16)
-    patch: int = 64
-    batch: int = 2
+    channels: tuple[str, ...] = ("T1c", "prior_mask", "position_i", "position_j", "position_k")
+    labels: tuple[str, ...] = ("background", "enhancing", "necrosis")
+    loss: str = "dice_ce_component"
+    patches: tuple[int, ...] = (48, 48, 64)
+    batch_voxels: int = 450_000
     learning_rate: float = 1e-3
     weight_decay: float = 1e-4
     ema_decay: float = 0.995

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from safetensors.torch import save_file
 
-from inference.predictor import Manifest
+from inference.manifest import Manifest
 from inference.training.checkpoint import read_checkpoint
 from inference.weights import read_manifest, weights_path
 
@@ -37,16 +37,17 @@ def export_weights(checkpoint: Path, manifest_path: Path, *, version: str) -> Ma
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file({key: value.half().contiguous() for key, value in saved["average"].items()}, path)
     path.chmod(0o644)  # the writer leaves it to its owner alone
-    edge = int(saved["config"]["patch"])
+    settings = saved["config"]
+    edge = max(settings["patches"])
     manifest = Manifest(
         name="brainmets-detector",
         version=version,
         sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
-        channels=("T1c",),
-        labels=("background", "lesion"),
+        channels=tuple(settings["channels"]),
+        labels=tuple(settings["labels"]),
         spacing_mm=1.0,
         window=(edge, edge, edge),
-        features=tuple(saved["config"]["features"]),
+        features=tuple(settings["features"]),
         threshold=0.5,
         peak_threshold=0.5,
         minimum_volume_mm3=8.0,

@@ -1,12 +1,34 @@
-"""A patch is what one training step learns from: half are centred on lesions, half anywhere in the brain."""
+"""A patch is what one training step learns from: on a lesion, where the network erred, or anywhere in the brain."""
 
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from inference.training.pool import HeadPool, PreparedHead
+from inference.labels import class_of_tissue
+from inference.preprocessing import POSITIONS, position_in_brain
+from inference.synthesis import chance
+from inference.synthesis.priors import fictitious_prior
+from inference.training.pool import HeadPool, PreparedHead, Visits
+
+OPTIONAL = ("T1", "T2", "FLAIR", "subtraction")
+MISSING = 0.3
+ALL_MISSING = 0.3
+WITHOUT_PRIOR = 0.5
+POSITION_DOUBT = 0.08
+HARD_PLACES = 512
+SURE_ERROR = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """A voxel of a head of the pool."""
+
+    head: int
+    voxel: tuple[int, int, int]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -16,39 +38,197 @@ class Batch:
     Attributes
     ----------
     image
-        float32 (batch, 1, i, j, k).
-    lesion
-        bool (batch, i, j, k).
+        float32 (batch, channels, i, j, k).
+    tissue
+        int64 (batch, i, j, k): index of the class, 0 background.
+    lesions
+        int64 (batch, i, j, k): 0 background, n the lesion of this number in its head.
     weight
         float32 (batch, i, j, k); 0 where nothing is known.
+    places
+        Head and first voxel of every patch, before it was flipped.
+    flipped
+        Whether left and right are exchanged, one for each patch.
     """
 
     image: Tensor
-    lesion: Tensor
+    tissue: Tensor
+    lesions: Tensor
     weight: Tensor
+    places: tuple[Place, ...]
+    flipped: tuple[bool, ...]
 
     def to(self, device: torch.device) -> "Batch":
         """Return the same batch on another device."""
-        return Batch(image=self.image.to(device), lesion=self.lesion.to(device), weight=self.weight.to(device))
+        tensors = {name: getattr(self, name).to(device) for name in ("image", "tissue", "lesions", "weight")}
+        return Batch(places=self.places, flipped=self.flipped, **tensors)
 
 
-def draw_batch(pool: HeadPool, *, batch: int, edge: int, generator: Generator) -> Batch:
-    """Draw patches from random heads of the pool; even ones are centred near a lesion where the head has one."""
-    patches = [
-        _augmented(_patch(pool.draw(generator), edge=edge, on_lesion=n % 2 == 0, generator=generator), generator)
-        for n in range(batch)
-    ]
-    images, lesions, weights = (torch.stack(part) for part in zip(*patches, strict=True))
-    return Batch(image=images[:, None], lesion=lesions > 0, weight=weights)
+@dataclass(kw_only=True, eq=False)
+class HardPlaces:
+    """Where the network was surely wrong lately: patches are drawn there again (hard example mining).
+
+    Attributes
+    ----------
+    places
+        The latest `HARD_PLACES` errors.
+    """
+
+    places: deque[Place] = field(default_factory=lambda: deque(maxlen=HARD_PLACES))
+
+    def note(self, batch: Batch, lesion_probability: Tensor) -> None:
+        """Keep the worst error of each patch, if it is worse than `SURE_ERROR`.
+
+        Parameters
+        ----------
+        batch
+            What the network was given.
+        lesion_probability
+            float (batch, i, j, k).
+        """
+        error = (lesion_probability - (batch.tissue > 0).float()).abs() * (batch.weight > 0)
+        edge = error.shape[-1]
+        for n, (value, index) in enumerate(zip(*error.flatten(1).max(1), strict=True)):
+            if float(value) <= SURE_ERROR:
+                continue
+            i, j, k = np.unravel_index(int(index), error.shape[1:])
+            k = edge - 1 - k if batch.flipped[n] else k
+            start = batch.places[n].voxel
+            self.places.append(
+                Place(head=batch.places[n].head, voxel=(start[0] + int(i), start[1] + int(j), start[2] + int(k)))
+            )
+
+    def draw(self, pool: HeadPool, generator: Generator) -> tuple[int, Visits, Tensor] | None:
+        """Return the number of a head, the head and a voxel in it, or None if there is nothing to learn again."""
+        while self.places:
+            index = chance.whole(generator, 0, len(self.places) - 1)
+            place = self.places[index]
+            visits = pool.get(place.head)
+            if visits is not None:
+                return place.head, visits, torch.tensor(place.voxel)
+            del self.places[index]
+        return None
 
 
-def _patch(head: PreparedHead, *, edge: int, on_lesion: bool, generator: Generator) -> tuple[Tensor, Tensor, Tensor]:
-    centres = head.centres if on_lesion and len(head.centres) else head.brain_voxels.long()
-    centre = centres[int(torch.randint(len(centres), (1,), generator=generator))]
+@dataclass(frozen=True, kw_only=True)
+class PatchPlan:
+    """What patches are to look like.
+
+    Attributes
+    ----------
+    channels
+        Sources of the input channels in order, as in a model's manifest.
+    labels
+        Names of the classes in order, as in a model's manifest.
+    edge
+        Voxels along each side.
+    batch
+        Number of patches.
+    """
+
+    channels: tuple[str, ...]
+    labels: tuple[str, ...]
+    edge: int
+    batch: int
+
+
+def draw_batch(pool: HeadPool, plan: PatchPlan, *, generator: Generator, hard: HardPlaces | None = None) -> Batch:
+    """Draw patches: even ones are centred near a lesion where the head has one, every fourth where errors were made.
+
+    Parameters
+    ----------
+    pool
+        Heads; the last visit of each is used.
+    plan
+        What the patches are to look like.
+    generator
+        Source of every random choice.
+    hard
+        Where the network erred lately; None: nowhere.
+    """
+    heads = [_centre(pool, n, hard, generator) for n in range(plan.batch)]
+    parts = [_patch(visits[-1], centre, plan, generator) for _, visits, centre in heads]
+    return Batch(
+        image=torch.stack([part.image for part in parts]),
+        tissue=torch.stack([part.tissue for part in parts]),
+        lesions=torch.stack([part.lesions for part in parts]),
+        weight=torch.stack([part.weight for part in parts]),
+        places=tuple(Place(head=head[0], voxel=part.start) for head, part in zip(heads, parts, strict=True)),
+        flipped=tuple(part.flipped for part in parts),
+    )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Patch:
+    image: Tensor
+    tissue: Tensor
+    lesions: Tensor
+    weight: Tensor
+    start: tuple[int, int, int]
+    flipped: bool
+
+
+def _centre(pool: HeadPool, turn: int, hard: HardPlaces | None, generator: Generator) -> tuple[int, Visits, Tensor]:
+    """Choose a head and the voxel around which a patch is cut."""
+    if turn % 4 == 3 and hard is not None and (again := hard.draw(pool, generator)) is not None:
+        return again
+    number, visits = pool.draw(generator)
+    head = visits[-1]
+    centres = head.centres if turn % 2 == 0 and len(head.centres) else head.brain_voxels.long()
+    return number, visits, centres[int(torch.randint(len(centres), (1,), generator=generator))]
+
+
+def _patch(head: PreparedHead, centre: Tensor, plan: PatchPlan, generator: Generator) -> _Patch:
+    edge = plan.edge
     jitter = torch.randint(-edge // 3, edge // 3 + 1, (3,), generator=generator)
     start = centre + jitter - edge // 2
-    image, lesions, weight = (cut(part, start, edge) for part in (head.image, head.lesions, head.weight))
-    return image.float(), lesions, weight.float()
+    lesions = cut(head.lesions, start, edge)
+    image = _image(head, start, plan, lesions, generator)
+    tissue = torch.tensor(class_of_tissue(plan.labels))[cut(head.tissue, start, edge).long()]
+    weight = head.lesion_weights[lesions.long()] * ~cut(head.ignore, start, edge)
+    flipped = chance.happens(generator, 0.5)
+    parts = (image, tissue, lesions.long(), weight)
+    image, tissue, numbers, weight = (part.flip(-1) for part in parts) if flipped else parts
+    i, j, k = start.tolist()
+    return _Patch(image=image, tissue=tissue, lesions=numbers, weight=weight, start=(i, j, k), flipped=flipped)
+
+
+def _image(head: PreparedHead, start: Tensor, plan: PatchPlan, lesions: Tensor, generator: Generator) -> Tensor:
+    """Return the input channels of a patch; sequences that a head lacks, or that were dropped, are 0."""
+    edge = plan.edge
+    dropped = _dropped(generator) if any(name in OPTIONAL for name in plan.channels) else set()
+    position = _position(head.extent, start, edge, generator)
+    channels = []
+    for name in plan.channels:
+        if name in POSITIONS:
+            channels.append(position[POSITIONS.index(name)])
+        elif name == "prior_mask":
+            channels.append(_prior(lesions, cut(head.brain, start, edge), generator))
+        elif name in head.images and name not in dropped:
+            channels.append(_brightness(cut(head.images[name], start, edge).float(), generator))
+        else:
+            channels.append(torch.zeros((edge,) * 3))
+    return torch.stack(channels)
+
+
+def _dropped(generator: Generator) -> set[str]:
+    """Draw the sequences that a study lacks: all but the T1c, or each by itself."""
+    if chance.happens(generator, ALL_MISSING):
+        return set(OPTIONAL)
+    return {name for name in OPTIONAL if chance.happens(generator, MISSING)}
+
+
+def _prior(lesions: Tensor, brain: Tensor, generator: Generator) -> Tensor:
+    if chance.happens(generator, WITHOUT_PRIOR):
+        return torch.zeros(lesions.shape)
+    return torch.from_numpy(fictitious_prior(lesions.numpy(), brain.numpy(), generator=generator)).float()
+
+
+def _position(extent: Tensor, start: Tensor, edge: int, generator: Generator) -> Tensor:
+    """Return the position channels, off by a little: brain masks and fields of view differ."""
+    size = (extent[:, 1] - extent[:, 0]).double()
+    doubt = POSITION_DOUBT * size[:, None] * (2 * torch.rand(3, 2, generator=generator).double() - 1)
+    return torch.from_numpy(position_in_brain((extent + doubt).numpy(), start=start.tolist(), shape=(edge,) * 3))
 
 
 def cut(array: Tensor, start: Tensor, edge: int) -> Tensor:
@@ -59,11 +239,7 @@ def cut(array: Tensor, start: Tensor, edge: int) -> Tensor:
     return F.pad(array[box], (low[2], high[2], low[1], high[1], low[0], high[0]))
 
 
-def _augmented(patch: tuple[Tensor, Tensor, Tensor], generator: Generator) -> tuple[Tensor, Tensor, Tensor]:
-    image, lesions, weight = patch
-    gain, shift, flip = torch.rand(3, generator=generator).tolist()
+def _brightness(image: Tensor, generator: Generator) -> Tensor:
+    gain, shift = torch.rand(2, generator=generator).tolist()
     # Blank surroundings stay 0, as in inference.
-    image = torch.where(image == 0, image, image * (0.85 + 0.3 * gain) + 0.4 * (shift - 0.5))
-    if flip < 0.5:  # left and right
-        image, lesions, weight = image.flip(2), lesions.flip(2), weight.flip(2)
-    return image, lesions, weight
+    return torch.where(image == 0, image, image * (0.85 + 0.3 * gain) + 0.4 * (shift - 0.5))

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from inference.preprocessing import brain_box, normalise
+from inference.preprocessing import Box, brain_box, brain_extent, normalise
 from inference.synthesis.training_heads import TrainingHead
 from inference.training.heads import HeadSource
 
@@ -26,53 +26,75 @@ LARGEST_WEIGHT = 4.0
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PreparedHead:
-    """A head as the network sees it, with its truth.
+    """A head at one visit as the network sees it, with its truth.
 
     Attributes
     ----------
-    image
-        float16 (i, j, k), prepared by `inference.preprocessing.normalise`.
+    images
+        float16 (i, j, k) per sequence, prepared by `inference.preprocessing.normalise`.
+    brain
+        bool (i, j, k): brain mask.
     lesions
-        int16 (i, j, k): 0 background, n lesion.
-    weight
-        float16 (i, j, k): weight in the loss; 0 where nothing is known, more than 1 in small lesions.
+        int16 (i, j, k): 0 background, n lesion n, the same at every visit.
+    tissue
+        uint8 (i, j, k): `tracking.timepoint.Tissue`.
+    ignore
+        bool (i, j, k): where nothing is known.
+    lesion_weights
+        float32 (lesions + 1,): weight in the loss of a voxel of lesion n; more than 1 in small ones.
     centres
         int64 (lesions, 3): a voxel in the middle of each lesion.
     brain_voxels
         int16 (n, 3): a sample of voxels of the brain.
+    extent
+        int64 (3, 2): first and last index of the brain along i, j and k.
     """
 
-    image: Tensor
+    images: dict[str, Tensor]
+    brain: Tensor
     lesions: Tensor
-    weight: Tensor
+    tissue: Tensor
+    ignore: Tensor
+    lesion_weights: Tensor
     centres: Tensor
     brain_voxels: Tensor
+    extent: Tensor
 
 
-def prepare(head: TrainingHead) -> PreparedHead:
-    """Crop a head to its brain, normalise it as inference does, and weigh its voxels."""
-    brain = head.brain.numpy()
-    box = brain_box(brain, margin=(MARGIN, MARGIN, MARGIN))
-    image = normalise(head.image.numpy()[box], brain[box])
-    lesions = head.lesions[box].to(torch.int16)
-    voxels = torch.from_numpy(np.argwhere(brain[box])[::500].astype(np.int16))
+Visits = tuple[PreparedHead, ...]
+
+
+def prepare(heads: Sequence[TrainingHead]) -> Visits:
+    """Crop the visits of a head to its brain at the last one; normalise as inference does, and weigh the lesions."""
+    box = brain_box(heads[-1].brain.numpy(), margin=(MARGIN, MARGIN, MARGIN))
+    return tuple(_prepared(head, box) for head in heads)
+
+
+def _prepared(head: TrainingHead, box: Box) -> PreparedHead:
+    brain, lesions = head.brain[box].clone(), head.lesions[box].to(torch.int16)
+    mask = brain.numpy()
     return PreparedHead(
-        image=torch.from_numpy(image).half(),
+        images={
+            str(name): torch.from_numpy(normalise(image.numpy()[box], mask)).half()
+            for name, image in head.images.items()
+        },
+        brain=brain,
         lesions=lesions,
-        weight=voxel_weights(lesions, head.ignore[box]),
+        tissue=head.tissue[box].clone(),
+        ignore=head.ignore[box] & (lesions == 0),
+        lesion_weights=lesion_weights(lesions),
         centres=_centres(lesions),
-        brain_voxels=voxels,
+        brain_voxels=torch.from_numpy(np.argwhere(mask)[::500].astype(np.int16)),
+        extent=torch.from_numpy(brain_extent(mask)),
     )
 
 
-def voxel_weights(lesions: Tensor, ignore: Tensor) -> Tensor:
-    """Return loss weights: 1 for background, (1000 mm³ / V)^½ between 1 and 4 in a lesion of volume V, 0 if unknown."""
+def lesion_weights(lesions: Tensor) -> Tensor:
+    """Return loss weights per lesion number: 1 for background, (1000 mm³ / V)^½ between 1 and 4 for volume V."""
     volumes = torch.bincount(lesions.flatten().long()).double().clamp(min=1)
-    table = (REFERENCE_VOLUME_MM3 / volumes).sqrt().clamp(1, LARGEST_WEIGHT)
-    table[0] = 1
-    weight = table[lesions.long()].half()
-    weight[ignore & (lesions == 0)] = 0
-    return weight
+    weights = (REFERENCE_VOLUME_MM3 / volumes).sqrt().clamp(1, LARGEST_WEIGHT).float()
+    weights[0] = 1
+    return weights
 
 
 def _centres(lesions: Tensor) -> Tensor:
@@ -103,12 +125,12 @@ class HeadPool:
         """Return the files that are complete, oldest first."""
         return sorted(self.folder.glob("head_*.pt"))
 
-    def add(self, number: int, head: PreparedHead) -> None:
-        """Write a head under its number and drop the oldest beyond the capacity."""
+    def add(self, number: int, visits: Visits) -> None:
+        """Write the visits of a head under its number and drop the oldest head beyond the capacity."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        target = self.folder / f"head_{number:06d}.pt"
+        target = self._path(number)
         unfinished = target.with_suffix(".unfinished")
-        torch.save(vars(head), unfinished)
+        torch.save([vars(visit) for visit in visits], unfinished)
         unfinished.replace(target)
         for old in self.paths()[: -self.capacity]:
             old.unlink(missing_ok=True)
@@ -116,10 +138,10 @@ class HeadPool:
     def next_number(self) -> int:
         """Return the number after the newest head's."""
         paths = self.paths()
-        return int(paths[-1].stem.removeprefix("head_")) + 1 if paths else 0
+        return _number(paths[-1]) + 1 if paths else 0
 
-    def draw(self, generator: Generator) -> PreparedHead:
-        """Return a random head of those that are there.
+    def draw(self, generator: Generator) -> tuple[int, Visits]:
+        """Return a random head of those that are there, and its number.
 
         Raises
         ------
@@ -129,42 +151,81 @@ class HeadPool:
         while paths := self.paths():
             index = int(torch.randint(len(paths), (1,), generator=generator))
             try:
-                return PreparedHead(**torch.load(paths[index], weights_only=True, mmap=True))
+                return _number(paths[index]), _read(paths[index])
             except FileNotFoundError:
                 log.debug("%s gave way to a newer head; drawing again", paths[index].name)
         raise FileNotFoundError(f"no heads in {self.folder}: start the training with at least one worker")
 
+    def get(self, number: int) -> Visits | None:
+        """Return the head with this number, or None if it has given way to a newer one."""
+        try:
+            return _read(self._path(number))
+        except FileNotFoundError:
+            return None
 
-def start_worker(
-    sources: Sequence[Sequence[HeadSource]], pool: HeadPool, *, seed: int, turn: tuple[int, int], duty: float
-) -> SpawnProcess:
+    def _path(self, number: int) -> Path:
+        return self.folder / f"head_{number:06d}.pt"
+
+
+def _number(path: Path) -> int:
+    return int(path.stem.removeprefix("head_"))
+
+
+def _read(path: Path) -> Visits:
+    return tuple(PreparedHead(**visit) for visit in torch.load(path, weights_only=True, mmap=True))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How heads are made.
+
+    Attributes
+    ----------
+    sources
+        Kinds of sources; each kind is as likely as the others.
+    seed
+        Head n depends on ``seed`` and n alone.
+    visits
+        Visits of each head.
+    """
+
+    sources: Sequence[Sequence[HeadSource]]
+    seed: int
+    visits: int = 1
+
+    def make(self, number: int) -> tuple[TrainingHead, ...]:
+        """Make the head with this number: a random kind of source, a random one of that kind, random lesions."""
+        generator = Generator().manual_seed(self.seed * 1_000_003 + number)
+        kind = self.sources[int(torch.randint(len(self.sources), (1,), generator=generator))]
+        source = kind[int(torch.randint(len(kind), (1,), generator=generator))]
+        return source.make(generator, visits=self.visits)
+
+
+def start_worker(recipe: Recipe, pool: HeadPool, *, turn: tuple[int, int], duty: float) -> SpawnProcess:
     """Start a process that fills the pool until its parent ends.
 
     Parameters
     ----------
-    sources
-        Kinds of sources; each kind is as likely as the others.
+    recipe
+        What to make.
     pool
         Where heads go.
-    seed
-        Head n depends on ``seed`` and n alone.
     turn
         This worker's number and the number of workers: it makes every n-th head.
     duty
         Share of the time that it works, 0 to 1, once the pool is full.
     """
     process = multiprocessing.get_context("spawn").Process(
-        target=fill, args=(sources, pool), kwargs={"seed": seed, "turn": turn, "duty": duty}, daemon=True
+        target=fill, args=(recipe, pool), kwargs={"turn": turn, "duty": duty}, daemon=True
     )
     process.start()
     return process
 
 
 def fill(
-    sources: Sequence[Sequence[HeadSource]],
+    recipe: Recipe,
     pool: HeadPool,
     *,
-    seed: int,
     turn: tuple[int, int] = (0, 1),
     duty: float = 1.0,
     heads: int | None = None,
@@ -176,16 +237,8 @@ def fill(
     number = pool.next_number() + worker
     while (heads is None or heads > 0) and os.getppid() == parent:
         started = time.monotonic()
-        pool.add(number, prepare(make_head(sources, seed=seed, number=number)))
+        pool.add(number, prepare(recipe.make(number)))
         if number >= pool.capacity:
             time.sleep((time.monotonic() - started) * (1 / duty - 1))
         number += workers
         heads = None if heads is None else heads - 1
-
-
-def make_head(sources: Sequence[Sequence[HeadSource]], *, seed: int, number: int) -> TrainingHead:
-    """Make the head with this number: a random kind of source, a random one of that kind, random lesions."""
-    generator = Generator().manual_seed(seed * 1_000_003 + number)
-    kind = sources[int(torch.randint(len(sources), (1,), generator=generator))]
-    source = kind[int(torch.randint(len(kind), (1,), generator=generator))]
-    return source.make(generator)

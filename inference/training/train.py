@@ -11,21 +11,23 @@ from typing import Annotated, Any
 
 import torch
 import typer
-from torch import Generator, nn
+from torch import Generator, Tensor, nn
 from torch.optim import AdamW
 
 from inference.networks.unet import build_unet
+from inference.synthesis import chance
 from inference.training.checkpoint import TrainingState, load_checkpoint, read_checkpoint, save_checkpoint
 from inference.training.config import TrainingConfig
 from inference.training.heads import training_sources
-from inference.training.losses import lesion_loss
-from inference.training.patches import Batch, draw_batch
-from inference.training.pool import HeadPool, start_worker
+from inference.training.losses import LOSSES, lesion_probability
+from inference.training.patches import Batch, PatchPlan, draw_batch
+from inference.training.pool import HeadPool, Recipe, start_worker
 
 log = logging.getLogger(__name__)
 
 WARM_UP = 0.05
 LOG_EVERY_S = 20.0
+NEW_CLASS_PENALTY = 2.0
 POLL_S = 0.5
 
 
@@ -43,7 +45,7 @@ class Run:
 def new_state(config: TrainingConfig, device: torch.device) -> TrainingState:
     """Return untrained weights, their average, optimiser and random state."""
     torch.manual_seed(config.seed)
-    network = build_unet(config.features).to(device)
+    network = build_unet(config.features, channels=len(config.channels), labels=len(config.labels)).to(device)
     if config.bf16:
         network = network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]  # torch forgot it
     optimiser = AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
@@ -57,9 +59,44 @@ def new_state(config: TrainingConfig, device: torch.device) -> TrainingState:
 
 
 def start_from(saved: dict[str, Any], state: TrainingState) -> None:
-    """Give a fresh state the averaged weights of another training; optimiser, schedule and patches begin anew."""
+    """Give a fresh state the averaged weights of another training; optimiser, schedule and patches begin anew.
+
+    The other network may have had fewer input channels or classes: see `widened`.
+    """
+    wanted = state.average.state_dict()
+    weights = {key: widened(value, wanted[key]) for key, value in saved["average"].items()}
     for network in (state.network, state.average):
-        network.load_state_dict(saved["average"])
+        network.load_state_dict(weights)
+
+
+def widened(weights: Tensor, wanted: Tensor) -> Tensor:
+    """Return weights for a network with more input channels or classes than the one that they come from.
+
+    Parameters
+    ----------
+    weights
+        Shape (out, in, ...) or (out,).
+    wanted
+        A tensor of the wanted shape. What comes first keeps its place: new inputs weigh 0, so that the network
+        answers as before; new classes begin as its last class did, but less likely.
+
+    Raises
+    ------
+    ValueError
+        If anything but the first two axes differs, or something would have to be dropped.
+    """
+    if weights.shape == wanted.shape:
+        return weights
+    grown = [new - old for new, old in zip(wanted.shape, weights.shape, strict=False)]
+    if weights.ndim != wanted.ndim or min(grown) < 0 or any(grown[2:]):
+        raise ValueError(
+            f"weights of shape {tuple(weights.shape)} cannot start a network that wants {tuple(wanted.shape)}: "
+            "only input channels and classes can be added"
+        )
+    if weights.ndim > 1:
+        weights = torch.cat([weights, weights.new_zeros(weights.shape[0], grown[1], *weights.shape[2:])], 1)
+    added = weights[-1:].expand(grown[0], *weights.shape[1:])
+    return torch.cat([weights, added - NEW_CLASS_PENALTY if weights.ndim == 1 else added])
 
 
 def progress(config: TrainingConfig, state: TrainingState) -> float:
@@ -109,8 +146,10 @@ def train_step(run: Run, state: TrainingState) -> float:
     factor = rate_factor(progress(config, state))
     for group in state.optimiser.param_groups:
         group["lr"] = config.learning_rate * factor
-    batch = draw_batch(run.pool, batch=config.batch, edge=config.patch, generator=state.generator).to(run.device)
-    loss = _loss(state.network, batch, bf16=config.bf16)
+    batch = next_batch(run, state).to(run.device)
+    logits = forward(state.network, batch.image, bf16=config.bf16)
+    loss = LOSSES[config.loss](logits, batch.tissue, batch.lesions, batch.weight)
+    state.hard.note(batch, lesion_probability(logits.detach()))
     state.optimiser.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
     nn.utils.clip_grad_norm_(state.network.parameters(), 5.0)
@@ -120,11 +159,21 @@ def train_step(run: Run, state: TrainingState) -> float:
     return float(loss.detach())
 
 
-def _loss(network: nn.Module, batch: Batch, *, bf16: bool) -> torch.Tensor:
-    image = batch.image.to(memory_format=torch.channels_last_3d) if bf16 else batch.image
+def next_batch(run: Run, state: TrainingState) -> Batch:
+    """Draw one of the patch sizes, and as many patches of it as fit into a step."""
+    config = run.config
+    edge = config.patches[chance.whole(state.generator, 0, len(config.patches) - 1)]
+    count = max(1, round(config.batch_voxels / edge**3))
+    plan = PatchPlan(channels=config.channels, labels=config.labels, edge=edge, batch=count)
+    return draw_batch(run.pool, plan, generator=state.generator, hard=state.hard)
+
+
+def forward(network: nn.Module, image: Tensor, *, bf16: bool) -> Tensor:
+    """Return logits, in bfloat16 with the channels-last layout where asked for."""
+    image = image.to(memory_format=torch.channels_last_3d) if bf16 else image
     with torch.autocast(image.device.type, torch.bfloat16, enabled=bf16):
-        logits = network(image)
-    return lesion_loss(logits, batch.lesion, batch.weight)
+        logits: Tensor = network(image)
+    return logits
 
 
 @torch.no_grad()
@@ -174,10 +223,9 @@ def run_training(config: TrainingConfig, *, data: Path, out: Path, initial: Path
     torch.set_num_threads(config.threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     pool = HeadPool(folder=out / "pool", capacity=config.pool_heads)
-    sources = training_sources(data)
+    recipe = Recipe(sources=training_sources(data), seed=config.seed)
     workers = tuple(
-        start_worker(sources, pool, seed=config.seed, turn=(n, config.workers), duty=config.worker_duty)
-        for n in range(config.workers)
+        start_worker(recipe, pool, turn=(n, config.workers), duty=config.worker_duty) for n in range(config.workers)
     )
     run = Run(config=config, pool=pool, checkpoint=out / "checkpoint.pt", device=device, workers=workers)
     state = new_state(config, device)
@@ -206,18 +254,18 @@ def fast_bf16(threads: int = 1) -> bool:
 def _probe_s(*, bf16: bool) -> float:
     config = TrainingConfig(bf16=bf16)
     network = new_state(config, torch.device("cpu")).network
-    batch = Batch(
-        image=torch.randn(1, 1, 32, 32, 32), lesion=torch.zeros(1, 32, 32, 32).bool(), weight=torch.ones(1, 32, 32, 32)
-    )
+    image = torch.randn(1, len(config.channels), 32, 32, 32)
     times = []
     for _ in range(3):
         started = time.perf_counter()
-        _loss(network, batch, bf16=bf16).backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
+        forward(network, image, bf16=bf16).float().mean().backward()  # type: ignore[no-untyped-call]  # torch's gap
         times.append(time.perf_counter() - started)
     return min(times)
 
 
-SMOKE = TrainingConfig(features=(4, 4, 8, 8, 16, 4), patch=32, steps=4, first_heads=1, checkpoint_s=5)
+SMOKE = TrainingConfig(
+    features=(4, 4, 8, 8, 16, 4), patches=(32,), batch_voxels=2 * 32**3, steps=4, first_heads=1, checkpoint_s=5
+)
 
 
 def main(  # noqa: PLR0913 - one for each option of the command line

@@ -7,6 +7,7 @@ import torch
 from torch import Generator, Tensor
 
 from inference.synthesis.training_heads import TrainingHead
+from tracking.timepoint import MRSequence, Tissue
 
 
 def ball(shape: tuple[int, int, int], centre: tuple[float, float, float], radius: float) -> Tensor:
@@ -21,7 +22,10 @@ class BallHead:
 
     edge: int = 56
 
-    def make(self, generator: Generator) -> TrainingHead:
+    def make(self, generator: Generator, *, visits: int = 1) -> tuple[TrainingHead, ...]:
+        return tuple(self._visit(generator) for _ in range(visits))
+
+    def _visit(self, generator: Generator) -> TrainingHead:
         shape = (self.edge, self.edge, self.edge)
         brain = ball(shape, (self.edge / 2,) * 3, self.edge * 0.42)
         lesions = torch.zeros(shape, dtype=torch.int16)
@@ -30,7 +34,8 @@ class BallHead:
             lesions[ball(shape, tuple(centre), radius)] = number
         image = 100.0 * brain + 120.0 * (lesions > 0) + 8 * torch.randn(shape, generator=generator)
         ignore = ball(shape, (self.edge * 0.5, self.edge * 0.15, self.edge * 0.5), 5)
-        return TrainingHead(image=image, brain=brain, lesions=lesions, ignore=ignore)
+        tissue = (lesions > 0).to(torch.uint8) * int(Tissue.ENHANCING)
+        return TrainingHead(images={MRSequence.T1C: image}, brain=brain, lesions=lesions, tissue=tissue, ignore=ignore)
 
 
 @pytest.fixture

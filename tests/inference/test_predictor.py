@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from inference.predictor import Manifest, TorchPredictor
+from inference.manifest import Manifest
+from inference.predictor import TorchPredictor
 
 MANIFEST = Manifest(
     name="brightness",

@@ -6,7 +6,15 @@ import torch
 from highdicom import Volume
 from torch import Generator
 
-from inference.preprocessing import SURROUNDINGS_MM, brain_box, normalise, to_fixed_orientation, to_model_grid
+from inference.preprocessing import (
+    SURROUNDINGS_MM,
+    brain_box,
+    brain_extent,
+    normalise,
+    position_in_brain,
+    to_fixed_orientation,
+    to_model_grid,
+)
 from inference.training.heads import HeadSource
 from inference.training.pool import prepare
 
@@ -87,9 +95,31 @@ def test_head_with_and_without_skull_look_alike_beyond_the_surroundings() -> Non
 
 
 def test_training_prepares_a_head_exactly_as_inference_does(ball_head: HeadSource) -> None:
-    head = ball_head.make(Generator().manual_seed(3))
+    (head,) = ball_head.make(Generator().manual_seed(3))
     affine = np.array([[0, 0, 1, 0], [0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]], float)
-    image, brain = (Volume(part.numpy(), affine, "PATIENT") for part in (head.image, head.brain))
+    image, brain = (Volume(part.numpy(), affine, "PATIENT") for part in (head.t1c, head.brain))
     sampled, mask = to_model_grid(image, brain, spacing_mm=1.0)
     inference = torch.from_numpy(normalise(sampled.array, mask.array)).half()
-    torch.testing.assert_close(prepare(head).image, inference, atol=2e-3, rtol=2e-3)
+    torch.testing.assert_close(prepare([head])[0].images["T1c"], inference, atol=2e-3, rtol=2e-3)
+
+
+def test_positions_run_from_minus_one_to_one_over_the_brain_and_mirror_left_and_right() -> None:
+    brain = np.zeros((20, 30, 21), bool)
+    brain[4:15, 5:26, 3:18] = True
+    extent = brain_extent(brain)
+    whole = position_in_brain(extent, start=(0, 0, 0), shape=brain.shape)
+    assert whole.shape == (3, 20, 30, 21)
+    assert whole[:, 4, 5, 3].tolist() == pytest.approx([-1, -1, 1])
+    assert whole[:, 14, 25, 17].tolist() == pytest.approx([1, 1, 1])
+    assert whole[2, 0, 0, 10] == 0
+    np.testing.assert_array_equal(whole[2], whole[2, :, :, ::-1])
+    assert np.abs(whole).max() <= 1.5
+
+
+def test_a_patch_has_the_positions_of_the_whole_there() -> None:
+    brain = np.zeros((20, 30, 21), bool)
+    brain[4:15, 5:26, 3:18] = True
+    extent = brain_extent(brain)
+    whole = position_in_brain(extent, start=(0, 0, 0), shape=brain.shape)
+    patch = position_in_brain(extent, start=(2, -3, 5), shape=(8, 8, 8))
+    np.testing.assert_array_equal(patch[:, :, 3:], whole[:, 2:10, 0:5, 5:13])

@@ -11,10 +11,10 @@ import pytest
 from highdicom import Volume
 from numpy.typing import NDArray
 
-from inference.predictor import Manifest
+from inference.manifest import Manifest
 from inference.segmentation import Segmentation, segment
 from tests.inference.test_predictor import MANIFEST
-from tracking.timepoint import MRSequence, Timepoint
+from tracking.timepoint import MRSequence, Timepoint, Tissue
 
 
 class BrightVoxels:
@@ -89,10 +89,77 @@ def test_result_does_not_depend_on_how_slices_are_stored() -> None:
     )
 
 
-def test_a_model_that_wants_more_than_t1c_is_refused() -> None:
-    class Hungry(BrightVoxels):
-        manifest = replace(MANIFEST, channels=("T1c", "FLAIR"))
+class BrightChannels:
+    """A predictor that shows what it was given: lesion where the prior mask is, necrosis where FLAIR is bright."""
 
+    manifest: Manifest = replace(
+        MANIFEST,
+        channels=("T1c", "FLAIR", "subtraction", "prior_mask", "position_i"),
+        labels=("background", "enhancing", "necrosis", "edema"),
+        minimum_volume_mm3=10.0,
+        threshold=0.45,
+    )
+
+    def __init__(self) -> None:
+        self.given: NDArray[np.float32] = np.empty(0, np.float32)
+
+    def predict(self, channels: NDArray[np.float32]) -> NDArray[np.float32]:
+        self.given = channels
+        lesion = channels[0] > 2.5
+        necrosis = lesion & (channels[1] > 2.5)
+        edema = ~lesion & (channels[1] > 2.5)
+        enhancing = lesion & ~necrosis
+        background = ~lesion & ~edema
+        return np.stack([background, enhancing, necrosis, edema]).astype(np.float32)
+
+
+def test_missing_channels_are_blank_and_tissues_are_told_apart_where_the_model_can() -> None:
+    timepoint, _ = scan(spacing=(1.0, 1.0, 1.0))
+    model = BrightChannels()
+    without = segment(timepoint, model)
+    assert not model.given[1:4].any()
+    assert model.given[4].min() < -1
+    assert without.tissues is not None
+    assert set(np.unique(without.tissues.array[without.lesions.array > 0])) == {Tissue.ENHANCING}
+    assert not without.tissues.array[without.lesions.array == 0].any()
+
+
+def test_flair_on_its_own_grid_gives_necrosis_inside_and_edema_around() -> None:
+    timepoint, _ = scan(spacing=(1.0, 1.0, 1.0))
+    t1c = timepoint.images[MRSequence.T1C]
+    flair = t1c.array.copy()
+    left = np.arange(flair.shape[2]) < flair.shape[2] // 2
+    flair[:, :, ~left & (np.arange(flair.shape[2]) < 0)] = 0
+    bright = (flair > 200) & left
+    flair[(flair > 200) & ~left] = 100
+    flair[bright] = 300
+    grown = np.roll(bright, 6, axis=0) & ~bright
+    flair[grown] = 300
+    shifted = t1c.with_array(flair)[2:, 3:, 1:]  # another grid of the same space
+    result = segment(replace(timepoint, images={**timepoint.images, MRSequence.FLAIR: shifted}), BrightChannels())
+    assert result.tissues is not None
+    inside = result.tissues.array[result.lesions.array > 0]
+    assert set(np.unique(inside)) == {Tissue.ENHANCING, Tissue.NECROSIS}
+    around = (result.tissues.array == Tissue.EDEMA) & (result.lesions.array == 0)
+    assert abs(int(around.sum()) / int((grown & (result.lesions.array == 0)).sum()) - 1) < 0.15
+
+
+def test_the_prior_mask_and_the_subtraction_reach_the_model() -> None:
+    timepoint, _ = scan(spacing=(2.0, 1.0, 1.0))
+    t1c = timepoint.images[MRSequence.T1C]
+    prior = t1c.with_array((t1c.array > 200).astype(np.uint16) * 7)
+    t1 = t1c.with_array(np.full(t1c.shape, 40, np.float32))
+    model = BrightChannels()
+    segment(replace(timepoint, images={**timepoint.images, MRSequence.T1: t1}), model, prior=prior)
+    assert set(np.unique(model.given[3])) == {0, 1}
+    assert model.given[3].sum() == pytest.approx(2 * (t1c.array > 200).sum(), rel=0.2)
+    # a constant T1 changes nothing but the level, which normalising takes out
+    np.testing.assert_allclose(model.given[2], model.given[0], atol=1e-3)
+
+
+def test_a_channel_that_does_not_exist_is_named() -> None:
     timepoint, _ = scan(spacing=(2.0, 2.0, 2.0))
-    with pytest.raises(ValueError, match="only T1c"):
-        segment(timepoint, Hungry())
+    model = BrightVoxels()
+    model.manifest = replace(model.manifest, channels=("T1c", "DWI"))
+    with pytest.raises(ValueError, match=r"'DWI'.*each must be one of T1, T1c"):
+        segment(timepoint, model)

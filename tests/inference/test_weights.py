@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from inference.predictor import Manifest
+from inference.manifest import Manifest
 from inference.training.checkpoint import save_checkpoint
 from inference.training.config import TrainingConfig
 from inference.training.export import export_weights, write_manifest
@@ -22,7 +22,7 @@ from inference.weights import (
     weights_path,
 )
 
-TINY = TrainingConfig(features=(2, 2, 4, 4, 4, 2), patch=32)
+TINY = TrainingConfig(features=(2, 2, 4, 4, 4, 2), patches=(32,), channels=("T1c",), labels=("background", "lesion"))
 
 
 @pytest.fixture

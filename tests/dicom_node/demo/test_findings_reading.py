@@ -14,7 +14,7 @@ from dicom_node.results.findings_reading import read_findings
 from dicom_node.results.provenance import ResultIdentity
 from dicom_node.results.report import Findings, build_report
 from dicom_node.results.segmentation import build_segmentation
-from inference.predictor import Manifest
+from inference.manifest import Manifest
 from inference.synthesis.patient import SyntheticPatient
 from tracking.comparison import Comparison
 from tracking.lesion import Lesion

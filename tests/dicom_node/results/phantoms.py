@@ -13,7 +13,7 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from dicom_node.results.provenance import ResultIdentity
 from dicom_node.results.uids import derive_uid
-from inference.predictor import Manifest
+from inference.manifest import Manifest
 from tracking.comparison import Comparison
 from tracking.lesion import Lesion, Point
 from tracking.measurement import measure_lesions

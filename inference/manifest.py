@@ -1,0 +1,51 @@
+"""What a model is and what it expects, in one frozen value that is read from the file beside its weights."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """What a model is and what it expects; read from the file beside its weights.
+
+    Attributes
+    ----------
+    name, version
+        Shown in SEG, SR and reports; a new training is a new version.
+    sha256
+        Checksum of the weights file.
+    channels
+        Sources of the input channels in order, for example ``("T1c",)``.
+    labels
+        Names of the output channels in order, for example ``("background", "lesion")``.
+    spacing_mm
+        Edge of the cubic voxels of the model's grid.
+    window
+        Sliding-window size in voxels (i, j, k).
+    features
+        Channel counts of the network's levels (MONAI BasicUNet).
+    threshold
+        Probability from which a voxel is lesion, chosen on validation data.
+    peak_threshold
+        A component is kept if its highest probability reaches this: the operating point on the FROC curve.
+    minimum_volume_mm3
+        Smaller components are dropped.
+    overlap
+        Share by which neighbouring windows overlap.
+    training_data, licence
+        For the report and the model card.
+    """
+
+    name: str
+    version: str
+    sha256: str
+    channels: tuple[str, ...]
+    labels: tuple[str, ...]
+    spacing_mm: float
+    window: tuple[int, int, int]
+    features: tuple[int, ...]
+    threshold: float
+    minimum_volume_mm3: float
+    training_data: str
+    licence: str
+    peak_threshold: float = 0.0
+    overlap: float = 0.5
