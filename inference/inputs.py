@@ -27,6 +27,12 @@ def check_channels(channels: Sequence[str]) -> None:
         raise ValueError(f"channels {tuple(channels)}: each must be one of {', '.join(SOURCES)}, and T1c one of them")
 
 
+def sequences_for(channels: Sequence[str]) -> tuple[MRSequence, ...]:
+    """Return the sequences that a model with these channels can use; a subtraction needs T1c and T1."""
+    wanted = {*channels, str(MRSequence.T1)} if SUBTRACTION in channels else set(channels)
+    return tuple(sequence for sequence in MRSequence if str(sequence) in wanted)
+
+
 def network_input(
     channels: Sequence[str],
     images: Mapping[str, NDArray[np.float32]],

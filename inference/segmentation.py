@@ -9,7 +9,7 @@ from highdicom import Volume
 from numpy.typing import NDArray
 
 from inference.brain import find_brain
-from inference.inputs import SUBTRACTION, network_input
+from inference.inputs import SUBTRACTION, network_input, sequences_for
 from inference.labels import TISSUES_OF_LABEL
 from inference.manifest import Manifest
 from inference.postprocessing import OperatingPoint, find_lesions
@@ -167,7 +167,7 @@ def _prepared(timepoint: Timepoint, image: Volume, mask: Volume, manifest: Manif
     raw = {MRSequence.T1C: image.array} | {
         sequence: resample_like(volume, image, interpolation="linear").array
         for sequence, volume in timepoint.images.items()
-        if sequence != MRSequence.T1C and {str(sequence), SUBTRACTION} & set(manifest.channels)
+        if sequence != MRSequence.T1C and sequence in sequences_for(manifest.channels)
     }
     prepared = {str(sequence): normalise(array, mask.array) for sequence, array in raw.items()}
     if MRSequence.T1 in raw:  # on native intensities, before they are normalised (Rudie et al. 2021)

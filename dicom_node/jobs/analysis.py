@@ -15,6 +15,7 @@ from dicom_node.jobs.job import StudyJob
 from dicom_node.jobs.places import details_of
 from dicom_node.jobs.second_look import look_again
 from dicom_node.jobs.segmented import SegmentedStudy, timepoint_of
+from dicom_node.jobs.sequences import align_further
 from dicom_node.results.course_record import EarlierReport
 from dicom_node.results.prior_reading import PriorResults, read_prior_results
 from dicom_node.studies.comparability import compare_acquisitions
@@ -107,7 +108,7 @@ def segment_study(job: StudyJob, study: AcceptedStudy) -> SegmentedStudy:
     InvalidStudyError
         It shows no brain.
     """
-    source = PriorStudy(study=study.study, t1c=study.t1c, physics=study.physics)
+    source = PriorStudy(study=study.study, t1c=study.t1c, physics=study.physics, chosen=study.selection.chosen)
     return _segment(job, "current", source)
 
 
@@ -131,7 +132,7 @@ def compare_studies(
     job: StudyJob, study: AcceptedStudy, current: SegmentedStudy, fetched: PriorChoice, reading: PriorReading
 ) -> ComparedStudy:
     """Register the prior, match its lesions with today's and say what became of each."""
-    now, told = timepoint_of(current), (*study.remarks, *fetched.reasons, *reading.remarks)
+    now, told = timepoint_of(current), (*study.remarks, *current.remarks, *fetched.reasons, *reading.remarks)
     prior = reading.lesions
     if prior is None:
         return _compared(job, current, compare(now, current.measured, remarks=told), Past(), {})
@@ -186,16 +187,28 @@ def _segment(job: StudyJob, name: str, source: PriorStudy) -> SegmentedStudy:
     predictor = load_predictor(manifest_path, threads=_threads(job))
     read = read_volume(source.t1c)
     brain = _brain(job, read.volume)
+    further = align_further(
+        source.chosen, read.volume, brain, channels=predictor.manifest.channels, threads=_threads(job)
+    )
     timepoint = Timepoint(
         study_uid=source.study.study_uid,
         study_date=source.study.study_date,
-        images={MRSequence.T1C: read.volume},
+        images={MRSequence.T1C: read.volume, **further.images},
         brain=brain,
     )
     found = segment(timepoint, predictor)
-    measured = measure_lesions(found.lesions, found.probability)
+    measured = measure_lesions(found.lesions, found.probability, tissues=found.tissues)
     kept = _keep(job, name, source, read, _Findings(brain=brain, lesions=found.lesions, measured=measured))
-    return replace(kept, probability=save_volume(job.work_folder / f"{name}-probability.npz", found.probability))
+    return replace(
+        kept,
+        probability=save_volume(job.work_folder / f"{name}-probability.npz", found.probability),
+        tissues=None if found.tissues is None else save_volume(job.work_folder / f"{name}-tissues.npz", found.tissues),
+        further={
+            sequence: save_volume(job.work_folder / f"{name}-{sequence}.npz", image)
+            for sequence, image in further.images.items()
+        },
+        remarks=further.remarks,
+    )
 
 
 def _segment_prior(job: StudyJob, found: PriorStudy, remark: str) -> PriorReading:

@@ -1,6 +1,8 @@
 """The current study's lesions, looked at again with the prior study in mind."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from highdicom import Volume
@@ -8,14 +10,17 @@ from highdicom import Volume
 from dicom_node.config import load_configuration
 from dicom_node.jobs.artefacts import load_volume, save_volume
 from dicom_node.jobs.job import StudyJob
-from dicom_node.jobs.segmented import SegmentedStudy
-from inference.segmentation import lesions_at_known_places
-from inference.weights import default_manifest_path, read_manifest
+from dicom_node.jobs.segmented import SegmentedStudy, timepoint_of
+from inference.follow_up import can_resegment, merged_probability, resegment
+from inference.manifest import Manifest
+from inference.predictor import Predictor
+from inference.segmentation import lesion_probability, lesions_at_known_places, tissues_of
+from inference.weights import default_manifest_path, load_predictor, read_manifest
 from tracking.components import separate_touching
 from tracking.matching.sites import sites_of
 from tracking.measurement import measure_lesions
 from tracking.registration import Registration, RegistrationKind
-from tracking.timepoint import Timepoint
+from tracking.timepoint import Timepoint, Tissue
 
 
 def look_again(
@@ -37,18 +42,26 @@ def look_again(
     """
     if current.probability is None or registration.kind == RegistrationKind.NONE or before.lesions is None:
         return current, ()
-    probability = load_volume(current.probability)
-    known = registration.warp(before.lesions, probability, interpolation="nearest")
-    manifest = read_manifest(load_configuration(job.configuration_path).model.manifest or default_manifest_path())
-    found = lesions_at_known_places(probability, load_volume(current.brain), known, manifest)
+    detected, brain = load_volume(current.probability), load_volume(current.brain)
+    known = registration.warp(before.lesions, detected, interpolation="nearest")
+    manifest_path = load_configuration(job.configuration_path).model.manifest or default_manifest_path()
+    manifest = read_manifest(manifest_path)
+    seen = None
+    if can_resegment(manifest) and known.array.any():
+        seen = resegment(timepoint_of(current), brain, _predictor(job, manifest_path), known=known)
+    probability = _merged(detected, seen, known, manifest)
+    found = lesions_at_known_places(probability, brain, known, manifest)
     sites = sites_of(measure_lesions(before.lesions), before.lesions, registration.transform)
     lesions = separate_touching(found, sites)
+    tissues = _tissues(current, lesions, seen)
     more = _count(found) - len(current.measured)
     parted = _count(lesions) - _count(found)
     again = replace(
         current,
         lesions=save_volume(job.work_folder / "current-lesions-known.npz", lesions),
-        measured=measure_lesions(lesions, probability),
+        probability=save_volume(job.work_folder / "current-probability-known.npz", probability),
+        measured=measure_lesions(lesions, probability, tissues=tissues),
+        tissues=None if tissues is None else save_volume(job.work_folder / "current-tissues-known.npz", tissues),
     )
     remarks = []
     if more > 0:
@@ -56,6 +69,23 @@ def look_again(
     if parted > 0:
         remarks.append(f"Lesions that touch a neighbour and were told apart as in the prior study: {parted}.")
     return again, tuple(remarks)
+
+
+def _predictor(job: StudyJob, manifest_path: Path) -> Predictor:
+    return load_predictor(manifest_path, threads=load_configuration(job.configuration_path).model.threads or None)
+
+
+def _merged(detected: Volume, seen: Mapping[Tissue, Volume] | None, known: Volume, manifest: Manifest) -> Volume:
+    if seen is None:
+        return detected
+    return merged_probability(detected, lesion_probability(seen), known, threshold=manifest.threshold)
+
+
+def _tissues(current: SegmentedStudy, lesions: Volume, seen: Mapping[Tissue, Volume] | None) -> Volume | None:
+    """Return the tissues as they were seen with the prior in view, else as before."""
+    if seen is not None:
+        return tissues_of(lesions.array, seen)
+    return None if current.tissues is None else load_volume(current.tissues)
 
 
 def _count(lesions: Volume) -> int:

@@ -1,6 +1,7 @@
 """A study whose lesions are known, as it passes from step to step: numbers here, volumes in files."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
@@ -24,6 +25,12 @@ class SegmentedStudy:
         The lesions, measured in native space.
     probability
         File of `save_volume`; None for lesions that were read and not found now.
+    tissues
+        File of `save_volume`: `tracking.timepoint.Tissue`; None if they are not told apart.
+    further
+        Files of `save_volume`: what the network was given beside the T1c, on its grid.
+    remarks
+        What the reader must know of how the lesions were found.
     """
 
     study_uid: str
@@ -35,6 +42,9 @@ class SegmentedStudy:
     lesions: Path
     measured: tuple[Lesion, ...]
     probability: Path | None = None
+    tissues: Path | None = None
+    further: Mapping[MRSequence, Path] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
 
 def timepoint_of(study: SegmentedStudy) -> Timepoint:
@@ -42,7 +52,8 @@ def timepoint_of(study: SegmentedStudy) -> Timepoint:
     return Timepoint(
         study_uid=study.study_uid,
         study_date=study.study_date,
-        images={MRSequence.T1C: load_volume(study.t1c)},
+        images={MRSequence.T1C: load_volume(study.t1c)}
+        | {sequence: load_volume(path) for sequence, path in study.further.items()},
         brain=load_volume(study.brain),
         lesions=load_volume(study.lesions),
     )

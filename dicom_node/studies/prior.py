@@ -1,7 +1,7 @@
 """Which earlier study is compared with: the latest with a usable T1c; every one that was passed over has its reason."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydicom import dcmread
@@ -21,11 +21,22 @@ from tracking.timepoint import MRSequence
 
 @dataclass(frozen=True, kw_only=True)
 class PriorStudy:
-    """An earlier study, fetched, with the series that its lesions are found on, and how many files it had beside."""
+    """An earlier study, fetched.
+
+    Attributes
+    ----------
+    t1c, physics
+        The series that its lesions are found on, and how it was acquired.
+    chosen
+        The series of every sequence that the study has.
+    unreadable_count
+        How many files it had beside.
+    """
 
     study: Study
     t1c: Series
     physics: SeriesPhysics
+    chosen: Mapping[MRSequence, Series] = field(default_factory=dict)
     unreadable_count: int = 0
 
 
@@ -131,7 +142,7 @@ def _fetch(archive: Archive, candidate: ArchivedStudy, folder: Path) -> PriorStu
     selection = select_series(study)
     t1c = require_t1c(selection)
     physics = selection.physics[MRSequence.T1C]
-    return PriorStudy(study=study, t1c=t1c, physics=physics, unreadable_count=len(unreadable))
+    return PriorStudy(study=study, t1c=t1c, physics=physics, chosen=selection.chosen, unreadable_count=len(unreadable))
 
 
 def _own_results(archive: Archive, study: ArchivedStudy, folder: Path) -> tuple[Path | None, Path | None]:

@@ -1,6 +1,7 @@
 """A patch is what one training step learns from: on a lesion, where the network erred, or anywhere in the brain."""
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
+from inference.inputs import PRIOR_MASK
 from inference.labels import class_of_tissue
 from inference.preprocessing import POSITIONS, position_in_brain
 from inference.synthesis import chance
@@ -132,13 +134,35 @@ class PatchPlan:
     batch: int
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Site:
+    """Where a patch is cut, at every visit of a head alike.
+
+    Attributes
+    ----------
+    head
+        Number of the head.
+    visits
+        The head, oldest visit first.
+    start
+        First voxel, int64 (3,).
+    flipped
+        Whether left and right are exchanged.
+    """
+
+    head: int
+    visits: Visits
+    start: Tensor
+    flipped: bool
+
+
 def draw_batch(pool: HeadPool, plan: PatchPlan, *, generator: Generator, hard: HardPlaces | None = None) -> Batch:
     """Draw patches: even ones are centred near a lesion where the head has one, every fourth where errors were made.
 
     Parameters
     ----------
     pool
-        Heads; the last visit of each is used.
+        Heads; the last visit of each is used, and its prior mask is fictitious.
     plan
         What the patches are to look like.
     generator
@@ -146,26 +170,16 @@ def draw_batch(pool: HeadPool, plan: PatchPlan, *, generator: Generator, hard: H
     hard
         Where the network erred lately; None: nowhere.
     """
-    heads = [_centre(pool, n, hard, generator) for n in range(plan.batch)]
-    parts = [_patch(visits[-1], centre, plan, generator) for _, visits, centre in heads]
-    return Batch(
-        image=torch.stack([part.image for part in parts]),
-        tissue=torch.stack([part.tissue for part in parts]),
-        lesions=torch.stack([part.lesions for part in parts]),
-        weight=torch.stack([part.weight for part in parts]),
-        places=tuple(Place(head=head[0], voxel=part.start) for head, part in zip(heads, parts, strict=True)),
-        flipped=tuple(part.flipped for part in parts),
-    )
+    sites = [draw_site(pool, turn, plan.edge, generator=generator, hard=hard) for turn in range(plan.batch)]
+    return stack([cut_patch(site, -1, plan, prior=None, generator=generator) for site in sites], sites)
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Patch:
-    image: Tensor
-    tissue: Tensor
-    lesions: Tensor
-    weight: Tensor
-    start: tuple[int, int, int]
-    flipped: bool
+def draw_site(pool: HeadPool, turn: int, edge: int, *, generator: Generator, hard: HardPlaces | None = None) -> Site:
+    """Choose the head and the place of patch number ``turn`` of a batch, by the rules of `draw_batch`."""
+    number, visits, centre = _centre(pool, turn, hard, generator)
+    jitter = torch.randint(-edge // 3, edge // 3 + 1, (3,), generator=generator)
+    start = centre + jitter - edge // 2
+    return Site(head=number, visits=visits, start=start, flipped=chance.happens(generator, 0.5))
 
 
 def _centre(pool: HeadPool, turn: int, hard: HardPlaces | None, generator: Generator) -> tuple[int, Visits, Tensor]:
@@ -178,37 +192,75 @@ def _centre(pool: HeadPool, turn: int, hard: HardPlaces | None, generator: Gener
     return number, visits, centres[int(torch.randint(len(centres), (1,), generator=generator))]
 
 
-def _patch(head: PreparedHead, centre: Tensor, plan: PatchPlan, generator: Generator) -> _Patch:
-    edge = plan.edge
-    jitter = torch.randint(-edge // 3, edge // 3 + 1, (3,), generator=generator)
-    start = centre + jitter - edge // 2
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Patch:
+    """One entry of a `Batch`."""
+
+    image: Tensor
+    tissue: Tensor
+    lesions: Tensor
+    weight: Tensor
+
+
+def cut_patch(site: Site, visit: int, plan: PatchPlan, *, prior: Tensor | None, generator: Generator) -> Patch:
+    """Cut a patch out of one visit.
+
+    Parameters
+    ----------
+    site
+        Where.
+    visit
+        Index of the visit.
+    plan
+        What the patch is to look like.
+    prior
+        Where lesions were before, bool (i, j, k) over the whole head; None: make something up.
+    generator
+        Source of brightness, missing sequences and fictitious priors.
+    """
+    head, start, edge = site.visits[visit], site.start, plan.edge
     lesions = cut(head.lesions, start, edge)
-    image = _image(head, start, plan, lesions, generator)
-    tissue = torch.tensor(class_of_tissue(plan.labels))[cut(head.tissue, start, edge).long()]
-    weight = head.lesion_weights[lesions.long()] * ~cut(head.ignore, start, edge)
-    flipped = chance.happens(generator, 0.5)
-    parts = (image, tissue, lesions.long(), weight)
-    image, tissue, numbers, weight = (part.flip(-1) for part in parts) if flipped else parts
+    if prior is None:
+        before = _fictitious(lesions, cut(head.brain, start, edge), generator)
+    else:
+        before = cut(prior, start, edge).float()
+    parts = (
+        _image(head, start, plan, before, generator),
+        torch.tensor(class_of_tissue(plan.labels))[cut(head.tissue, start, edge).long()],
+        lesions.long(),
+        head.lesion_weights[lesions.long()] * ~cut(head.ignore, start, edge),
+    )
+    image, tissue, numbers, weight = (part.flip(-1) for part in parts) if site.flipped else parts
+    return Patch(image=image, tissue=tissue, lesions=numbers, weight=weight)
+
+
+def stack(patches: Sequence[Patch], sites: Sequence[Site]) -> Batch:
+    """Make a batch of the patches of these sites."""
+    return Batch(
+        image=torch.stack([patch.image for patch in patches]),
+        tissue=torch.stack([patch.tissue for patch in patches]),
+        lesions=torch.stack([patch.lesions for patch in patches]),
+        weight=torch.stack([patch.weight for patch in patches]),
+        places=tuple(Place(head=site.head, voxel=_voxel(site.start)) for site in sites),
+        flipped=tuple(site.flipped for site in sites),
+    )
+
+
+def _voxel(start: Tensor) -> tuple[int, int, int]:
     i, j, k = start.tolist()
-    return _Patch(image=image, tissue=tissue, lesions=numbers, weight=weight, start=(i, j, k), flipped=flipped)
+    return i, j, k
 
 
-def _image(head: PreparedHead, start: Tensor, plan: PatchPlan, lesions: Tensor, generator: Generator) -> Tensor:
+def _image(head: PreparedHead, start: Tensor, plan: PatchPlan, prior: Tensor, generator: Generator) -> Tensor:
     """Return the input channels of a patch; sequences that a head lacks, or that were dropped, are 0."""
     edge = plan.edge
     dropped = _dropped(generator) if any(name in OPTIONAL for name in plan.channels) else set()
-    position = _position(head.extent, start, edge, generator)
-    channels = []
+    known = {PRIOR_MASK: prior} | dict(zip(POSITIONS, _position(head.extent, start, edge, generator), strict=True))
+    blank = torch.zeros((edge,) * 3)
     for name in plan.channels:
-        if name in POSITIONS:
-            channels.append(position[POSITIONS.index(name)])
-        elif name == "prior_mask":
-            channels.append(_prior(lesions, cut(head.brain, start, edge), generator))
-        elif name in head.images and name not in dropped:
-            channels.append(_brightness(cut(head.images[name], start, edge).float(), generator))
-        else:
-            channels.append(torch.zeros((edge,) * 3))
-    return torch.stack(channels)
+        if name in head.images and name not in dropped:
+            known[name] = _brightness(cut(head.images[name], start, edge).float(), generator)
+    return torch.stack([known.get(name, blank) for name in plan.channels])
 
 
 def _dropped(generator: Generator) -> set[str]:
@@ -218,7 +270,7 @@ def _dropped(generator: Generator) -> set[str]:
     return {name for name in OPTIONAL if chance.happens(generator, MISSING)}
 
 
-def _prior(lesions: Tensor, brain: Tensor, generator: Generator) -> Tensor:
+def _fictitious(lesions: Tensor, brain: Tensor, generator: Generator) -> Tensor:
     if chance.happens(generator, WITHOUT_PRIOR):
         return torch.zeros(lesions.shape)
     return torch.from_numpy(fictitious_prior(lesions.numpy(), brain.numpy(), generator=generator)).float()

@@ -1,0 +1,90 @@
+"""A follow-up's lesions: known ones are segmented again with the prior in view, new ones are detected without it.
+
+The rules by which both answers become one [CHUV re-segmentation; the merging is ours]:
+
+1. Where the re-segmentation finds something at a known place, it has the last word on that lesion's outline.
+2. What the detector finds and the re-segmentation's known lesions do not touch is kept as it is: new lesions, and known
+   ones that the re-segmentation alone denies.
+3. A known lesion is gone only if neither finds anything at its place: complete response is possible, but not by one
+   network's silence.
+"""
+
+from typing import Final
+
+import cc3d
+import numpy as np
+from highdicom import Volume
+from numpy.typing import NDArray
+
+from inference.inputs import PRIOR_MASK
+from inference.manifest import Manifest
+from inference.postprocessing import CONNECTIVITY, KNOWN_REACH_MM, surroundings
+from inference.predictor import Predictor
+from inference.segmentation import tissue_probabilities
+from tracking.timepoint import Timepoint, Tissue
+
+DENIED: Final = np.float32(0)
+
+
+def can_resegment(manifest: Manifest) -> bool:
+    """Return whether a model makes use of a prior mask."""
+    return PRIOR_MASK in manifest.channels
+
+
+def resegment(timepoint: Timepoint, brain: Volume, predictor: Predictor, *, known: Volume) -> dict[Tissue, Volume]:
+    """Return the probability of each tissue, as `tissue_probabilities` does, with the prior's lesions in view.
+
+    Parameters
+    ----------
+    timepoint
+        The current study.
+    brain
+        Its brain mask, on the grid of its T1c.
+    predictor
+        A model with the channel ``prior_mask``.
+    known
+        The prior study's lesions (more than 0), registered to the current study, on the same grid.
+
+    Raises
+    ------
+    ValueError
+        If the model has no such channel.
+    """
+    if not can_resegment(predictor.manifest):
+        raise ValueError(f"{predictor.manifest.name} has no channel {PRIOR_MASK}: it cannot segment lesions again")
+    return tissue_probabilities(timepoint, brain, predictor, prior=known)
+
+
+def merged_probability(detected: Volume, resegmented: Volume, known: Volume, *, threshold: float) -> Volume:
+    """Make one probability map of both answers, by the rules of this module.
+
+    Parameters
+    ----------
+    detected, resegmented
+        Probability of lesion without and with the prior in view, on one grid.
+    known
+        The prior study's lesions (more than 0), registered, on the same grid.
+    threshold
+        Probability from which a voxel belongs to a lesion.
+
+    Returns
+    -------
+    Volume
+        float32: the re-segmentation's values on known lesions that it finds, the detector's elsewhere, and 0 on what
+        the detector alone adds to the outline of such a lesion.
+    """
+    near = surroundings(known.array > 0, detected.spacing, KNOWN_REACH_MM)
+    again = _touching(resegmented.array >= threshold, near)
+    merged = detected.array.astype(np.float32, copy=True)
+    merged[_touching(detected.array >= threshold, again)] = DENIED
+    merged[again] = resegmented.array[again]
+    return detected.with_array(merged)
+
+
+def _touching(mask: NDArray[np.bool_], place: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the 26-connected regions of ``mask`` that have a voxel in ``place``."""
+    components = cc3d.connected_components(mask, connectivity=CONNECTIVITY)
+    wanted = np.zeros(int(components.max()) + 1, bool)
+    wanted[np.unique(components[place])] = True
+    wanted[0] = False
+    return np.asarray(wanted[components], bool)
