@@ -1,0 +1,98 @@
+"""BraTS: metastases (BraTS-METS, 2023 to 2025) and gliomas (2021), four sequences in one folder per study.
+
+Layout, as public converters of both sets read it::
+
+    BraTS-MET-00001-000/BraTS-MET-00001-000-t1c.nii.gz    also -t1n, -t2w, -t2f; labels: -seg
+    BraTS2021_00000/BraTS2021_00000_t1ce.nii.gz           also _t1, _t2, _flair; labels: _seg
+
+Label values: METS 1 non-enhancing core, 2 surrounding FLAIR hyperintensity, 3 enhancing, 4 resection cavity (from
+2025); 2021 1 necrosis, 2 edema, 4 enhancing. Training labels of both were approved by neuroradiologists: gold.
+
+Not verified: that the last number of a METS name is the order of a patient's studies (it says ``-000``, ``-001``…; days
+are not told). Users of METS report patients that occur under two numbers with identical files, and METS contains
+studies of UCSF, Yale, Stanford and New York under new names: before such sets are mixed, see
+`inference.training.datasets.folds.patients_with_same_images`. The door was tested on generated samples alone.
+"""
+
+import re
+from pathlib import Path
+
+from inference.training.datasets.files import Names, folders, images, nifti
+from inference.training.datasets.labels import BRATS_2021, BRATS_METS, LabelScheme
+from inference.training.datasets.records import Disease, Quality, StudyRecord
+from tracking.timepoint import MRSequence
+
+METS_FILES: Names = {
+    MRSequence.T1C: ("-t1c",),
+    MRSequence.T1: ("-t1n",),
+    MRSequence.T2: ("-t2w",),
+    MRSequence.FLAIR: ("-t2f",),
+}
+GLIOMA_FILES: Names = {
+    MRSequence.T1C: ("_t1ce",),
+    MRSequence.T1: ("_t1",),
+    MRSequence.T2: ("_t2",),
+    MRSequence.FLAIR: ("_flair",),
+}
+METS_FOLDER = re.compile(r"(BraTS-MET-\d+)(?:-(\d+))?")
+
+
+def read_brats_mets(
+    root: Path, *, data_set: str = "BraTS-METS", scheme: LabelScheme = BRATS_METS
+) -> tuple[StudyRecord, ...]:
+    """Return the studies of BraTS-METS, or of another set in its layout.
+
+    Studies without labels (the validation part) are there without labels.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no study below ``root``.
+    """
+    records = []
+    for folder in folders(root, "BraTS-MET-*"):
+        name, present = METS_FOLDER.fullmatch(folder.name), images(folder, METS_FILES, stem=folder.name)
+        if name is None or not present:
+            continue  # a folder of folders, whose name begins alike
+        labels = nifti(folder, f"{folder.name}-seg")
+        records.append(
+            StudyRecord(
+                data_set=data_set,
+                patient_id=name[1],
+                visit=int(name[2] or 0),
+                images=present,
+                labels=labels,
+                scheme=scheme if labels else None,
+                quality=Quality.GOLD if labels else Quality.UNLABELLED,
+            )
+        )
+    return tuple(records)
+
+
+def read_brats_2021(root: Path) -> tuple[StudyRecord, ...]:
+    """Return the studies of BraTS 2021: gliomas, one study each, for training before metastases, never for judging.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no study below ``root``.
+    """
+    records = []
+    for folder in folders(root, "BraTS2021_*"):
+        present = images(folder, GLIOMA_FILES, stem=folder.name)
+        if not present:
+            continue  # a folder of folders, whose name begins alike
+        labels = nifti(folder, f"{folder.name}_seg")
+        records.append(
+            StudyRecord(
+                data_set="BraTS 2021",
+                patient_id=folder.name,
+                visit=0,
+                images=present,
+                labels=labels,
+                scheme=BRATS_2021 if labels else None,
+                quality=Quality.GOLD if labels else Quality.UNLABELLED,
+                disease=Disease.GLIOMA,
+            )
+        )
+    return tuple(records)
