@@ -25,6 +25,7 @@ from dicom_node.config import (
 )
 from dicom_node.demo.command import demo
 from dicom_node.errors import NodeError
+from dicom_node.evaluation import evaluate_command
 from dicom_node.packages import require_own_packages
 
 ConfigOption = Annotated[
@@ -131,6 +132,7 @@ def config(config: ConfigOption = None, data_dir: DataDirOption = None) -> None:
 
 
 application.command()(demo)
+application.command("evaluate")(evaluate_command)
 
 
 def app() -> None:

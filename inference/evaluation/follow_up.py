@@ -28,11 +28,12 @@ from torch import Generator
 
 from inference.evaluation.cases import AFFINE
 from inference.follow_up import can_resegment, merged_probability, resegment
-from inference.predictor import Predictor
+from inference.models import load_model, verify_model
 from inference.segmentation import lesion_probability, lesions_at_known_places, tissue_probabilities
 from inference.synthesis.training_heads import TrainingHead
+from inference.tissue_model import TissueModel
 from inference.training.heads import HeadSource, validation_heads, validation_label_maps
-from inference.weights import default_manifest_path, load_predictor, verify_weights
+from inference.weights import default_manifest_path
 from tracking.timepoint import Timepoint
 
 log = logging.getLogger(__name__)
@@ -111,31 +112,31 @@ def judge(marked: NDArray[np.bool_], before: NDArray[np.int16], now: NDArray[np.
     return scores
 
 
-def answers(visits: Sequence[TrainingHead], predictor: Predictor) -> dict[str, NDArray[np.bool_]]:
+def answers(visits: Sequence[TrainingHead], model: TissueModel) -> dict[str, NDArray[np.bool_]]:
     """Return what each method marks on the last visit, bool (i, j, k)."""
     before, now = visits[-2], visits[-1]
     brain, known = _volume(now.brain), _volume((before.lesions > 0) & now.brain)
     study = Timepoint(
         study_uid="", study_date=date.min, images={name: _volume(v) for name, v in now.images.items()}, brain=brain
     )
-    detected = lesion_probability(tissue_probabilities(study, brain, predictor))
+    detected = lesion_probability(tissue_probabilities(study, brain, model))
     nothing = known.with_array(np.zeros_like(known.array))
-    alone = lesions_at_known_places(detected, brain, nothing, predictor.manifest)
+    alone = lesions_at_known_places(detected, brain, nothing, model.manifest)
     found = {"registration": known.array > 0, "detection": alone.array > 0}
     merged = detected
-    if can_resegment(predictor.manifest):
-        again = lesion_probability(resegment(study, brain, predictor, known=known))
-        merged = merged_probability(detected, again, known, threshold=predictor.manifest.threshold)
-    found["re-segmentation"] = lesions_at_known_places(merged, brain, known, predictor.manifest).array > 0
+    if can_resegment(model.manifest):
+        again = lesion_probability(resegment(study, brain, model, known=known))
+        merged = merged_probability(detected, again, known, threshold=model.manifest.threshold)
+    found["re-segmentation"] = lesions_at_known_places(merged, brain, known, model.manifest).array > 0
     return found
 
 
-def score(source: HeadSource, predictor: Predictor, *, number: int) -> FollowUpScore:
+def score(source: HeadSource, model: TissueModel, *, number: int) -> FollowUpScore:
     """Make one follow-up from a held-out head and judge every method on it."""
     visits = source.make(Generator().manual_seed(9_000_000 + number), visits=2)
     before, now = (visit.lesions.numpy().astype(np.int16) for visit in visits)
     unknown = visits[-1].ignore.numpy()
-    marked = {method: mask & ~unknown for method, mask in answers(visits, predictor).items()}
+    marked = {method: mask & ~unknown for method, mask in answers(visits, model).items()}
     owner = places(before, now)
     return FollowUpScore(
         lesions={method: judge(mask, before, now, number) for method, mask in marked.items()},
@@ -201,7 +202,7 @@ def table(figures: Mapping[str, Any]) -> Table:
 
 
 def _score_one(source: HeadSource, manifest_path: Path, number: int) -> FollowUpScore:
-    return score(source, load_predictor(manifest_path, threads=1), number=number)
+    return score(source, load_model(manifest_path, threads=1), number=number)
 
 
 def main(
@@ -214,7 +215,7 @@ def main(
     """Judge what the prior study adds, on follow-ups of held-out heads."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     path = manifest or default_manifest_path()
-    model = verify_weights(path)
+    model = verify_model(path)
     sources: list[HeadSource] = [*validation_heads(data), *validation_label_maps(data)] * draws
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), torch.set_num_threads, (1,)) as pool:
         futures = [pool.submit(_score_one, source, path, number) for number, source in enumerate(sources)]

@@ -26,11 +26,11 @@ from inference.evaluation.metrics import (
     sphere_diameter_mm,
     volume_ratios,
 )
-from inference.manifest import Manifest
+from inference.models import load_model, verify_model
 from inference.postprocessing import candidates
-from inference.predictor import Predictor
 from inference.segmentation import lesion_probability, tissue_probabilities
-from inference.weights import default_manifest_path, load_predictor, verify_weights
+from inference.tissue_model import ModelDescription, TissueModel
+from inference.weights import default_manifest_path
 
 log = logging.getLogger(__name__)
 
@@ -66,13 +66,13 @@ class Scored:
     seconds: float
 
 
-def score(case: Case, predictor: Predictor) -> Scored:
+def score(case: Case, model: TissueModel) -> Scored:
     """Run the detector on a case exactly as on a patient, and compare it with the truth at every threshold."""
     started = time.perf_counter()
-    probability = lesion_probability(tissue_probabilities(case.timepoint, case.brain, predictor)).array
+    probability = lesion_probability(tissue_probabilities(case.timepoint, case.brain, model)).array
     seconds = time.perf_counter() - started
     results = {}
-    for threshold in (*THRESHOLDS, predictor.manifest.threshold):
+    for threshold in (*THRESHOLDS, model.manifest.threshold):
         found = candidates(probability, case.brain.array, threshold=threshold, spacing_mm=case.brain.spacing)
         results[threshold] = scan_result(probability, found, case.lesions, case.ignore, voxel_mm3=1.0)
     return Scored(kind=case.kind, number=case.number, draw=case.draw, results=results, seconds=seconds)
@@ -95,7 +95,7 @@ def _prepare_worker() -> None:
 
 
 def _score_one(recipe: CaseRecipe, manifest_path: Path) -> Scored:
-    return score(recipe.make(), load_predictor(manifest_path, threads=1))
+    return score(recipe.make(), load_model(manifest_path, threads=1))
 
 
 def mean_dice(results: Sequence[ScanResult]) -> float:
@@ -158,7 +158,7 @@ def table(title: str, figures: dict[str, Any], choice: Choice) -> Table:
     return result
 
 
-def judge(scored: Sequence[Scored], manifest: Manifest, choice: Choice) -> dict[str, Any]:
+def judge(scored: Sequence[Scored], manifest: ModelDescription, choice: Choice) -> dict[str, Any]:
     """Return what is written to the JSON file: the model, its operating point, and the figures per kind of head."""
     kinds = sorted({case.kind for case in scored}, reverse=True)
     smallest = manifest.minimum_volume_mm3
@@ -197,7 +197,7 @@ def main(
     """Judge the detector on held-out heads: draw 0 is for choosing the operating point, the other draws report it."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     manifest = manifest or default_manifest_path()
-    point = verify_weights(manifest)
+    point = verify_model(manifest)
     recipes = held_out_cases(data, draws=range(0 if choose_point else 1, draws))
     scored = score_all(recipes, manifest, workers=workers)
     choice = Choice(threshold=point.threshold, peak_threshold=point.peak_threshold)

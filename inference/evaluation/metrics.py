@@ -120,7 +120,10 @@ def _candidates(
 ) -> tuple[Candidate, ...]:
     counts = np.bincount(components.ravel())
     numbers = np.flatnonzero(counts[1:]) + 1
-    peaks = np.atleast_1d(ndimage.maximum(probability, components, numbers))
+    if not len(numbers):
+        return ()
+    inside = components > 0
+    peaks = np.atleast_1d(ndimage.maximum(probability[inside], components[inside], numbers))
     met = {(int(c), int(t)) for c, t in zip(components[truth > 0], truth[truth > 0], strict=True) if c}
     touching = set(np.unique(components[unknown]).tolist())
     return tuple(

@@ -28,7 +28,7 @@ def run(*words: str, **variables: str) -> "subprocess.CompletedProcess[str]":
 def test_help_names_every_command() -> None:
     answer = run("--help")
     assert answer.returncode == 0
-    for command in ("serve", "process", "jobs", "check", "config", "demo"):
+    for command in ("serve", "process", "jobs", "check", "config", "demo", "evaluate"):
         assert f" {command} " in answer.stdout
 
 

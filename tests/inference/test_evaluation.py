@@ -19,6 +19,7 @@ from inference.evaluation.metrics import (
     sphere_diameter_mm,
     volume_ratios,
 )
+from inference.grid_model import GridModel
 from inference.training.heads import HeadSource
 from tests.inference.test_predictor import MANIFEST
 
@@ -101,7 +102,7 @@ class Bright:
 
 def test_a_good_predictor_gets_a_good_report(ball_head: HeadSource) -> None:
     recipes = [CaseRecipe(name=f"head {n}", kind="ball", source=ball_head, number=n, draw=0) for n in (1, 2)]
-    scored: list[Scored] = [score(recipe.make(), Bright()) for recipe in recipes]
+    scored: list[Scored] = [score(recipe.make(), GridModel(predictor=Bright())) for recipe in recipes]
     choice = choose(scored, minimum_volume_mm3=1.0)
     figures = judge(scored, MANIFEST, choice)["groups"]["ball"]
     assert figures["lesions"]["all"] == 4

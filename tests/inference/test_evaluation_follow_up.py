@@ -1,0 +1,92 @@
+"""Follow-ups on balls: what each method marks is known, so are Dice, change and false positives."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from inference.evaluation.follow_up import METHODS, FollowUpScore, LesionScore, judge, places, score, summary
+from inference.grid_model import GridModel
+from inference.training.heads import HeadSource
+from tests.inference.test_predictor import MANIFEST
+
+SHAPE = (48, 48, 48)
+
+
+def ball(centre: tuple[int, int, int], radius: float) -> NDArray[np.bool_]:
+    axes = np.ogrid[tuple(slice(0, size) for size in SHAPE)]
+    return np.asarray(sum((axis - middle) ** 2 for axis, middle in zip(axes, centre, strict=True)) <= radius**2)
+
+
+def numbered(*balls: NDArray[np.bool_]) -> NDArray[np.int16]:
+    return np.asarray(sum(n * mask for n, mask in enumerate(balls, 1)), np.int16)
+
+
+GROWN, SAME, GONE = (12, 12, 12), (34, 34, 34), (12, 34, 12)
+BEFORE = numbered(ball(GROWN, 3), ball(SAME, 4), ball(GONE, 3))
+NOW = numbered(ball(GROWN, 5), ball(SAME, 4))
+
+
+def test_each_lesion_is_judged_within_its_own_place() -> None:
+    marked = ball(GROWN, 5) | ball(GONE, 2)
+    grown, same, gone = judge(marked, BEFORE, NOW, scan=0)
+    assert (grown.dice, same.dice, gone.dice) == (1.0, 0.0, None)
+    assert grown.volume_mm3 == ball(GROWN, 5).sum()
+    assert grown.earlier_mm3 == ball(GROWN, 3).sum()
+    assert grown.change_error == 0
+    assert same.change_error == pytest.approx(np.log(ball(SAME, 4).sum()))  # measured as 1 mm³
+    assert gone.measured_mm3 == ball(GONE, 2).sum()
+
+
+def test_a_place_reaches_six_millimetres_beyond_its_lesion() -> None:
+    owner = places(BEFORE, NOW)
+    assert owner[12, 12, 12 + 5 + 6] == 1
+    assert owner[12, 12, 12 + 5 + 7] == 0
+    assert owner[12, 34, 12] == 3
+
+
+def lesion(error: float, *, scan: int, earlier: float = 50.0, now: float = 100.0) -> LesionScore:
+    return LesionScore(
+        scan=scan, volume_mm3=now, earlier_mm3=earlier, measured_mm3=now * float(np.exp(error)), dice=1 - abs(error)
+    )
+
+
+def test_figures_are_means_with_intervals_over_scans() -> None:
+    scans = [
+        FollowUpScore(
+            lesions={method: [lesion(0.1 * n, scan=n), lesion(0.1 * n, scan=n, earlier=0.0)] for method in METHODS},
+            false_positives=dict.fromkeys(METHODS, n),
+        )
+        for n in range(4)
+    ]
+    figures = summary(scans)["detection"]
+    assert figures["change_error_ln"]["mean"] == pytest.approx(0.15)  # lesions that were there before
+    assert figures["change_error_ln"]["n"] == 4
+    assert figures["dice_all"]["n"] == 8
+    assert figures["false_positives_per_scan"]["mean"] == pytest.approx(1.5)
+    assert figures["dice_all"]["low"] < figures["dice_all"]["mean"] < figures["dice_all"]["high"]
+    assert figures["dice_under_100_mm3"] is None
+    assert figures["gone_and_seen_gone"] is None
+
+
+class Bright:
+    """A model that finds what is bright, and with a prior in view only what was there before, too."""
+
+    manifest = replace(MANIFEST, channels=("T1c", "prior_mask"), minimum_volume_mm3=3.0)
+
+    def predict(self, channels: NDArray[np.float32]) -> NDArray[np.float32]:
+        found = (channels[0] > 1.2) | (channels[1] > 0)
+        return np.stack([~found, found]).astype(np.float32)
+
+
+def test_every_method_is_judged_on_the_same_follow_up(ball_head: HeadSource) -> None:
+    result: Any = score(ball_head, GridModel(predictor=Bright()), number=3)
+    counts = {method: len(result.lesions[method]) for method in METHODS}
+    assert len(set(counts.values())) == 1
+    truth = [[one.volume_mm3 for one in result.lesions[method]] for method in METHODS]
+    assert truth[0] == truth[1] == truth[2]
+    dice = {method: np.mean([one.dice for one in result.lesions[method]]) for method in METHODS}
+    assert dice["detection"] > 0.8  # balls are bright; the visits' balls lie elsewhere, so the prior alone is worthless
+    assert dice["registration"] < 0.5
