@@ -150,10 +150,11 @@ def check_archive(configuration: Configuration) -> Finding:
 
 def check_weights(configuration: Configuration) -> Finding:
     """Compare the weights with the checksum in their manifest."""
-    from inference.weights import WeightsError, default_manifest_path, verify_weights  # late: numpy is slow to load
+    from inference.models import verify_model  # late: numpy is slow to load
+    from inference.weights import WeightsError, default_manifest_path
 
     try:
-        manifest = verify_weights(configuration.model.manifest or default_manifest_path())
+        manifest = verify_model(configuration.model.manifest or default_manifest_path())
     except WeightsError as error:
         return _problem("model weights", str(error))
     return _ok("model weights", f"{manifest.name} {manifest.version}, checksum as in its manifest.")

@@ -183,10 +183,11 @@ def _check_port(configuration: Configuration) -> None:
 
 def _check_model(configuration: Configuration) -> None:
     """Refuse to receive studies that could not be analysed."""
-    from inference.weights import WeightsError, default_manifest_path, verify_weights  # late: numpy is slow to load
+    from inference.models import verify_model  # late: numpy is slow to load
+    from inference.weights import WeightsError, default_manifest_path
 
     try:
-        verify_weights(configuration.model.manifest or default_manifest_path())
+        verify_model(configuration.model.manifest or default_manifest_path())
     except WeightsError as error:
         raise ConfigurationError(f"model.manifest names no usable model: {error}.") from error
 

@@ -17,21 +17,20 @@ from highdicom import Volume
 from numpy.typing import NDArray
 
 from inference.inputs import PRIOR_MASK
-from inference.manifest import Manifest
 from inference.postprocessing import CONNECTIVITY, KNOWN_REACH_MM, surroundings
-from inference.predictor import Predictor
 from inference.segmentation import tissue_probabilities
+from inference.tissue_model import ModelDescription, TissueModel
 from tracking.timepoint import Timepoint, Tissue
 
 DENIED: Final = np.float32(0)
 
 
-def can_resegment(manifest: Manifest) -> bool:
+def can_resegment(manifest: ModelDescription) -> bool:
     """Return whether a model makes use of a prior mask."""
     return PRIOR_MASK in manifest.channels
 
 
-def resegment(timepoint: Timepoint, brain: Volume, predictor: Predictor, *, known: Volume) -> dict[Tissue, Volume]:
+def resegment(timepoint: Timepoint, brain: Volume, model: TissueModel, *, known: Volume) -> dict[Tissue, Volume]:
     """Return the probability of each tissue, as `tissue_probabilities` does, with the prior's lesions in view.
 
     Parameters
@@ -40,8 +39,8 @@ def resegment(timepoint: Timepoint, brain: Volume, predictor: Predictor, *, know
         The current study.
     brain
         Its brain mask, on the grid of its T1c.
-    predictor
-        A model with the channel ``prior_mask``.
+    model
+        One with the channel ``prior_mask``.
     known
         The prior study's lesions (more than 0), registered to the current study, on the same grid.
 
@@ -50,9 +49,9 @@ def resegment(timepoint: Timepoint, brain: Volume, predictor: Predictor, *, know
     ValueError
         If the model has no such channel.
     """
-    if not can_resegment(predictor.manifest):
-        raise ValueError(f"{predictor.manifest.name} has no channel {PRIOR_MASK}: it cannot segment lesions again")
-    return tissue_probabilities(timepoint, brain, predictor, prior=known)
+    if not can_resegment(model.manifest):
+        raise ValueError(f"{model.manifest.name} has no channel {PRIOR_MASK}: it cannot segment lesions again")
+    return tissue_probabilities(timepoint, brain, model, prior=known)
 
 
 def merged_probability(detected: Volume, resegmented: Volume, known: Volume, *, threshold: float) -> Volume:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from inference.manifest import Manifest
+from inference.tissue_model import ModelDescription
 
 CONNECTIVITY: Final = 26
 BRAIN_TOLERANCE_MM = 3.0
@@ -41,7 +41,7 @@ class OperatingPoint:
     minimum_volume_mm3: float
 
     @classmethod
-    def of(cls, manifest: Manifest) -> "OperatingPoint":
+    def of(cls, manifest: ModelDescription) -> "OperatingPoint":
         """Return the operating point that a model's manifest names."""
         return cls(
             threshold=manifest.threshold,

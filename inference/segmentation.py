@@ -1,6 +1,6 @@
 """From a study's images to its lesions: which model runs on which timepoint, and what comes out."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -9,12 +9,9 @@ from highdicom import Volume
 from numpy.typing import NDArray
 
 from inference.brain import find_brain
-from inference.inputs import SUBTRACTION, network_input, sequences_for
-from inference.labels import TISSUES_OF_LABEL
-from inference.manifest import Manifest
+from inference.inputs import PRIOR_MASK, SUBTRACTION, sequences_for
 from inference.postprocessing import OperatingPoint, find_lesions
-from inference.predictor import Predictor
-from inference.preprocessing import normalise, to_model_grid
+from inference.tissue_model import ModelDescription, TissueModel
 from tracking.geometry import resample_like
 from tracking.timepoint import MRSequence, Timepoint, Tissue
 
@@ -41,10 +38,10 @@ class Segmentation:
     lesions: Volume
     probability: Volume
     tissues: Volume | None
-    model: Manifest
+    model: ModelDescription
 
 
-def segment(timepoint: Timepoint, predictor: Predictor, *, prior: Volume | None = None) -> Segmentation:
+def segment(timepoint: Timepoint, model: TissueModel, *, prior: Volume | None = None) -> Segmentation:
     """Find the lesions of one study.
 
     Parameters
@@ -52,8 +49,8 @@ def segment(timepoint: Timepoint, predictor: Predictor, *, prior: Volume | None 
     timepoint
         Its T1c is used on any grid, and what else the model's channels name and the study has, where its geometry says
         that it lies; its brain mask is made when there is none.
-    predictor
-        The model.
+    model
+        What finds them.
     prior
         Where the prior study has lesions (more than 0), on the grid of the T1c, for a model with the channel
         ``prior_mask``; None: nothing is known of a prior study.
@@ -72,23 +69,23 @@ def segment(timepoint: Timepoint, predictor: Predictor, *, prior: Volume | None 
     """
     t1c = timepoint.images[MRSequence.T1C]
     brain = find_brain(t1c) if timepoint.brain is None else timepoint.brain
-    found = tissue_probabilities(timepoint, brain, predictor, prior=prior)
+    found = tissue_probabilities(timepoint, brain, model, prior=prior)
     probability = lesion_probability(found)
     lesions = find_lesions(
         probability.array,
         brain.array.astype(bool),
-        point=OperatingPoint.of(predictor.manifest),
+        point=OperatingPoint.of(model.manifest),
         spacing_mm=t1c.spacing,
     )
     return Segmentation(
         lesions=t1c.with_array(lesions),
         probability=probability,
         tissues=tissues_of(lesions, found),
-        model=predictor.manifest,
+        model=model.manifest,
     )
 
 
-def lesions_at_known_places(probability: Volume, brain: Volume, known: Volume, manifest: Manifest) -> Volume:
+def lesions_at_known_places(probability: Volume, brain: Volume, known: Volume, manifest: ModelDescription) -> Volume:
     """Judge a probability map again, now that it is known where lesions were before.
 
     Parameters
@@ -116,13 +113,13 @@ def lesions_at_known_places(probability: Volume, brain: Volume, known: Volume, m
 
 
 def tissue_probabilities(
-    timepoint: Timepoint, brain: Volume, predictor: Predictor, *, prior: Volume | None = None
+    timepoint: Timepoint, brain: Volume, model: TissueModel, *, prior: Volume | None = None
 ) -> dict[Tissue, Volume]:
     """Run a model on one study.
 
     Parameters
     ----------
-    timepoint, predictor, prior
+    timepoint, model, prior
         As for `segment`.
     brain
         Brain mask on the grid of the T1c.
@@ -133,15 +130,23 @@ def tissue_probabilities(
         float32 probability of each tissue that the model knows, on the grid of the T1c, 0 away from the brain; a model
         that does not tell the tissues of a lesion apart answers for the whole lesion as `Tissue.ENHANCING`.
     """
-    t1c, manifest = timepoint.images[MRSequence.T1C], predictor.manifest
-    image, mask = to_model_grid(t1c, brain, spacing_mm=manifest.spacing_mm)
-    images = _prepared(timepoint, image, mask, manifest)
-    known = None if prior is None else resample_like(_as_numbers(prior), image, interpolation="nearest").array > 0
-    classes = predictor.predict(network_input(manifest.channels, images, mask.array, prior=known))
-    return {
-        TISSUES_OF_LABEL[label][0]: resample_like(image.with_array(values), t1c, interpolation="linear")
-        for label, values in zip(manifest.labels[1:], classes[1:], strict=True)
+    return model.tissue_probabilities(_channels(timepoint, model.manifest.channels, prior), brain)
+
+
+def _channels(timepoint: Timepoint, wanted: Sequence[str], prior: Volume | None) -> dict[str, Volume]:
+    """Return the images that a model can use and the study has, on the grid of the T1c, not normalised."""
+    t1c = timepoint.images[MRSequence.T1C].astype(np.float32)
+    images = {MRSequence.T1C: t1c} | {
+        sequence: resample_like(volume, t1c, interpolation="linear")
+        for sequence, volume in timepoint.images.items()
+        if sequence != MRSequence.T1C and sequence in sequences_for(wanted)
     }
+    channels = {str(sequence): image for sequence, image in images.items()}
+    if SUBTRACTION in wanted and MRSequence.T1 in images:  # on native intensities (Rudie et al. 2021)
+        channels[SUBTRACTION] = t1c.with_array(t1c.array - images[MRSequence.T1].array)
+    if PRIOR_MASK in wanted and prior is not None:
+        channels[PRIOR_MASK] = t1c.with_array((prior.array > 0).astype(np.float32))
+    return channels
 
 
 def lesion_probability(found: Mapping[Tissue, Volume]) -> Volume:
@@ -160,20 +165,3 @@ def tissues_of(lesions: NDArray[np.uint16], found: Mapping[Tissue, Volume]) -> V
     if Tissue.EDEMA in found:
         around[found[Tissue.EDEMA].array >= EDEMA_THRESHOLD] = Tissue.EDEMA
     return found[Tissue.NECROSIS].with_array(np.where(lesions > 0, tissues, around))
-
-
-def _prepared(timepoint: Timepoint, image: Volume, mask: Volume, manifest: Manifest) -> dict[str, NDArray[np.float32]]:
-    """Return the images that the model wants and the study has, on the model's grid, normalised."""
-    raw = {MRSequence.T1C: image.array} | {
-        sequence: resample_like(volume, image, interpolation="linear").array
-        for sequence, volume in timepoint.images.items()
-        if sequence != MRSequence.T1C and sequence in sequences_for(manifest.channels)
-    }
-    prepared = {str(sequence): normalise(array, mask.array) for sequence, array in raw.items()}
-    if MRSequence.T1 in raw:  # on native intensities, before they are normalised (Rudie et al. 2021)
-        prepared[SUBTRACTION] = normalise(raw[MRSequence.T1C] - raw[MRSequence.T1], mask.array)
-    return prepared
-
-
-def _as_numbers(mask: Volume) -> Volume:
-    return mask.with_array((mask.array > 0).astype(np.uint8))

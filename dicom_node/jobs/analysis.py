@@ -1,6 +1,5 @@
 """The heavy steps: images to lesions, and lesions of two studies to a comparison."""
 
-import os
 from dataclasses import dataclass, replace
 
 from highdicom import Volume
@@ -12,6 +11,7 @@ from dicom_node.jobs.artefacts import save_volume
 from dicom_node.jobs.brains import brain_of
 from dicom_node.jobs.course import Course, Past, criteria_of, first_visit, past_in_reports, tell_course
 from dicom_node.jobs.job import StudyJob
+from dicom_node.jobs.model import model_of, threads_of
 from dicom_node.jobs.places import details_of
 from dicom_node.jobs.second_look import look_again
 from dicom_node.jobs.segmented import SegmentedStudy, timepoint_of
@@ -22,7 +22,6 @@ from dicom_node.studies.comparability import compare_acquisitions
 from dicom_node.studies.prior import PriorChoice, PriorStudy
 from dicom_node.studies.volumes import SeriesVolume, read_volume
 from inference.segmentation import segment
-from inference.weights import default_manifest_path, load_predictor
 from tracking.comparison import Comparison, compare
 from tracking.detail import LesionDetail
 from tracking.identity import baseline_identities
@@ -137,7 +136,7 @@ def compare_studies(
     if prior is None:
         return _compared(job, current, compare(now, current.measured, remarks=told), Past(), {})
     before = timepoint_of(prior.study)
-    registration = register(now, before, threads=_threads(job))
+    registration = register(now, before, threads=threads_of(job))
     current, kept = look_again(job, current, before, registration)
     now = timepoint_of(current)
     remarks = (*told, *compare_acquisitions(current.physics, prior.study.physics), *kept)
@@ -158,7 +157,7 @@ def _compared(
     """Add what is said of each lesion by itself, and of all visits together."""
     now, options = timepoint_of(current), load_configuration(job.configuration_path).response
     criteria = criteria_of(options)
-    details, remarks = details_of(now, comparison, empty_sites, criteria, threads=_threads(job))
+    details, remarks = details_of(now, comparison, empty_sites, criteria, threads=threads_of(job))
     return ComparedStudy(
         current=current,
         comparison=replace(comparison, remarks=(*comparison.remarks, *remarks)),
@@ -177,18 +176,13 @@ def _empty_sites(comparison: Comparison, registration: Registration) -> dict[str
     return {track.tracking_uid: track.empty_sites for track in comparison.tracks if track.empty_sites}
 
 
-def _threads(job: StudyJob) -> int:
-    return load_configuration(job.configuration_path).model.threads or os.cpu_count() or 1
-
-
 def _segment(job: StudyJob, name: str, source: PriorStudy) -> SegmentedStudy:
     """Find brain and lesions on a T1c and leave them as files called after ``name``."""
-    manifest_path = load_configuration(job.configuration_path).model.manifest or default_manifest_path()
-    predictor = load_predictor(manifest_path, threads=_threads(job))
+    model = model_of(job)
     read = read_volume(source.t1c)
     brain = _brain(job, read.volume)
     further = align_further(
-        source.chosen, read.volume, brain, channels=predictor.manifest.channels, threads=_threads(job)
+        source.chosen, read.volume, brain, channels=model.manifest.channels, threads=threads_of(job)
     )
     timepoint = Timepoint(
         study_uid=source.study.study_uid,
@@ -196,7 +190,7 @@ def _segment(job: StudyJob, name: str, source: PriorStudy) -> SegmentedStudy:
         images={MRSequence.T1C: read.volume, **further.images},
         brain=brain,
     )
-    found = segment(timepoint, predictor)
+    found = segment(timepoint, model)
     measured = measure_lesions(found.lesions, found.probability, tissues=found.tissues)
     kept = _keep(job, name, source, read, _Findings(brain=brain, lesions=found.lesions, measured=measured))
     return replace(
@@ -247,7 +241,7 @@ def _keep(job: StudyJob, name: str, source: PriorStudy, read: SeriesVolume, find
 
 def _brain(job: StudyJob, t1c: Volume) -> Volume:
     folder = load_configuration(job.configuration_path).node.data_dir / "cache"
-    return brain_of(t1c, cache_folder=folder, threads=_threads(job))
+    return brain_of(t1c, cache_folder=folder, threads=threads_of(job))
 
 
 def _read_prior(job: StudyJob, prior: PriorChoice, found: PriorStudy) -> PriorLesions:

@@ -12,11 +12,11 @@ from dicom_node.jobs.acceptance import AcceptedStudy
 from dicom_node.jobs.analysis import ComparedStudy
 from dicom_node.jobs.artefacts import load_volume
 from dicom_node.jobs.job import StudyJob
+from dicom_node.jobs.model import description_of
 from dicom_node.results.provenance import ResultIdentity
 from dicom_node.results.report import Findings, build_report
 from dicom_node.results.segmentation import build_segmentation
 from dicom_node.studies.prior import fetch_own
-from inference.weights import default_manifest_path, read_manifest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,7 @@ def write_results(job: StudyJob, study: AcceptedStudy, compared: ComparedStudy) 
     """Write SEG and SR of the study; without any lesion today the SR alone."""
     current = compared.current
     configuration = load_configuration(job.configuration_path)
-    model = read_manifest(configuration.model.manifest or default_manifest_path())
+    model = description_of(job)
     identity = ResultIdentity(
         revision=_revision(job, compared),
         created=_received(job),

@@ -2,20 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 from highdicom import Volume
 
-from dicom_node.config import load_configuration
 from dicom_node.jobs.artefacts import load_volume, save_volume
 from dicom_node.jobs.job import StudyJob
+from dicom_node.jobs.model import description_of, model_of
 from dicom_node.jobs.segmented import SegmentedStudy, timepoint_of
 from inference.follow_up import can_resegment, merged_probability, resegment
-from inference.manifest import Manifest
-from inference.predictor import Predictor
 from inference.segmentation import lesion_probability, lesions_at_known_places, tissues_of
-from inference.weights import default_manifest_path, load_predictor, read_manifest
+from inference.tissue_model import ModelDescription
 from tracking.components import separate_touching
 from tracking.matching.sites import sites_of
 from tracking.measurement import measure_lesions
@@ -44,11 +41,10 @@ def look_again(
         return current, ()
     detected, brain = load_volume(current.probability), load_volume(current.brain)
     known = registration.warp(before.lesions, detected, interpolation="nearest")
-    manifest_path = load_configuration(job.configuration_path).model.manifest or default_manifest_path()
-    manifest = read_manifest(manifest_path)
+    manifest = description_of(job)
     seen = None
     if can_resegment(manifest) and known.array.any():
-        seen = resegment(timepoint_of(current), brain, _predictor(job, manifest_path), known=known)
+        seen = resegment(timepoint_of(current), brain, model_of(job), known=known)
     probability = _merged(detected, seen, known, manifest)
     found = lesions_at_known_places(probability, brain, known, manifest)
     sites = sites_of(measure_lesions(before.lesions), before.lesions, registration.transform)
@@ -71,11 +67,9 @@ def look_again(
     return again, tuple(remarks)
 
 
-def _predictor(job: StudyJob, manifest_path: Path) -> Predictor:
-    return load_predictor(manifest_path, threads=load_configuration(job.configuration_path).model.threads or None)
-
-
-def _merged(detected: Volume, seen: Mapping[Tissue, Volume] | None, known: Volume, manifest: Manifest) -> Volume:
+def _merged(
+    detected: Volume, seen: Mapping[Tissue, Volume] | None, known: Volume, manifest: ModelDescription
+) -> Volume:
     if seen is None:
         return detected
     return merged_probability(detected, lesion_probability(seen), known, threshold=manifest.threshold)

@@ -13,7 +13,7 @@ from dicom_node.errors import DeliveryError
 from dicom_node.results import codes
 from dicom_node.results.sources import SourceSeries
 from inference.anatomy import NEAR_MIDLINE
-from inference.manifest import Manifest
+from inference.tissue_model import ModelDescription
 from tracking.comparison import Comparison
 from tracking.detail import LesionDetail
 from tracking.lesion import Axis, Lesion, Point
@@ -54,7 +54,7 @@ class Anchors:
 
 
 def present_group(
-    track: LesionTrack, comparison: Comparison, detail: LesionDetail, anchors: Anchors, model: Manifest
+    track: LesionTrack, comparison: Comparison, detail: LesionDetail, anchors: Anchors, model: ModelDescription
 ) -> sr.VolumetricROIMeasurementsAndQualitativeEvaluations:
     """Describe a lesion that is there today (TID 1411), with its axes drawn on their image.
 

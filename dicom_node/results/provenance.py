@@ -19,7 +19,7 @@ from dicom_node import __version__
 from dicom_node.results.codes import MANUFACTURER, MODEL_NAME, PROCESSING_ALGORITHM
 from dicom_node.results.sources import SourceSeries
 from dicom_node.results.uids import derive_uid
-from inference.manifest import Manifest
+from inference.tissue_model import ModelDescription
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class ResultIdentity:
     created: datetime
     device_serial_number: str
 
-    def uid(self, kind: str, study_uid: str, model: Manifest) -> str:
+    def uid(self, kind: str, study_uid: str, model: ModelDescription) -> str:
         """Return the UID of one thing (``"SEG"``, ``"SEG series"`` …) in the results of a study."""
         return derive_uid(kind, study_uid, self.revision, model.name, model.version, model.sha256)
 
@@ -90,7 +90,7 @@ def library_headers(series: SourceSeries, indices: Sequence[int]) -> list[Datase
     return [_with_type_2(header)] if indices else []
 
 
-def equipment(identity: ResultIdentity, model: Manifest) -> dict[str, Any]:
+def equipment(identity: ResultIdentity, model: ModelDescription) -> dict[str, Any]:
     """Return the equipment and time arguments that every highdicom object of ours is made with."""
     created = identity.created.astimezone()
     return {
@@ -106,7 +106,7 @@ def equipment(identity: ResultIdentity, model: Manifest) -> dict[str, Any]:
     }
 
 
-def complete(result: SOPClass, source: Dataset, *, identity: ResultIdentity, model: Manifest) -> None:
+def complete(result: SOPClass, source: Dataset, *, identity: ResultIdentity, model: ModelDescription) -> None:
     """Copy patient and study from ``source`` exactly, name the algorithm, and take every clock reading out.
 
     Changes ``result`` in place.
@@ -197,7 +197,7 @@ def _slim(image: Dataset, first: Dataset, series: SourceSeries) -> Dataset:
     return header
 
 
-def _algorithm(model: Manifest) -> Dataset:
+def _algorithm(model: ModelDescription) -> Dataset:
     """Return the Contributing Equipment item of the model (IHE AI Results; PS3.3 C.12.1)."""
     purpose = Dataset()
     purpose.CodeValue = PROCESSING_ALGORITHM.value

@@ -33,7 +33,7 @@ from dicom_node.results.segmentation import segment_numbers
 from dicom_node.results.sources import locate_slices
 from dicom_node.results.uids import derive_uid
 from dicom_node.studies.selection import SeriesDecision
-from inference.manifest import Manifest
+from inference.tissue_model import ModelDescription
 from tracking.comparison import Comparison
 from tracking.detail import LesionDetail
 from tracking.measurement import Place
@@ -92,7 +92,7 @@ class Findings:
     prior_report: EarlierReport | None = None
 
 
-def build_report(findings: Findings, model: Manifest, *, identity: ResultIdentity) -> sr.Comprehensive3DSR:
+def build_report(findings: Findings, model: ModelDescription, *, identity: ResultIdentity) -> sr.Comprehensive3DSR:
     """Write the Comprehensive 3D SR of a study.
 
     A report with at least one lesion that can be shown has the title that viewers draw (126000); one without any has
@@ -149,7 +149,7 @@ def build_report(findings: Findings, model: Manifest, *, identity: ResultIdentit
     return report
 
 
-def _groups(findings: Findings, anchors: Anchors, model: Manifest) -> list[Group]:
+def _groups(findings: Findings, anchors: Anchors, model: ModelDescription) -> list[Group]:
     groups: list[Group] = []
     for track in findings.comparison.tracks:
         site = _site_in_images(track, findings, anchors)

@@ -13,7 +13,7 @@ from dicom_node.errors import DeliveryError
 from dicom_node.results import codes
 from dicom_node.results.provenance import ResultIdentity, complete, equipment, slim_headers
 from dicom_node.results.sources import locate_slices
-from inference.manifest import Manifest
+from inference.tissue_model import ModelDescription
 from tracking.colour import lesion_colour_rgb
 from tracking.comparison import Comparison
 from tracking.lesion import Lesion
@@ -28,7 +28,7 @@ def build_segmentation(
     source_images: Sequence[Dataset],
     lesions: Volume,
     comparison: Comparison,
-    model: Manifest,
+    model: ModelDescription,
     *,
     identity: ResultIdentity,
 ) -> Segmentation | None:
@@ -126,7 +126,7 @@ def _renumber(labels: NDArray[np.integer], numbers: dict[int, int]) -> NDArray[n
     return renumbered
 
 
-def _describe(segment_number: int, lesion: Lesion, track: LesionTrack, model: Manifest) -> SegmentDescription:
+def _describe(segment_number: int, lesion: Lesion, track: LesionTrack, model: ModelDescription) -> SegmentDescription:
     # The label names the lesion at every date; what became of it is the report's to say.
     part = f" part {track.current.index(lesion) + 1}" if len(track.current) > 1 else ""
     return SegmentDescription(

@@ -9,6 +9,7 @@ from highdicom import Volume
 from numpy.typing import NDArray
 
 from inference.follow_up import can_resegment, merged_probability, resegment
+from inference.grid_model import GridModel
 from inference.segmentation import lesion_probability
 from tests.inference.test_predictor import MANIFEST
 from tests.inference.test_segmentation import scan
@@ -88,7 +89,7 @@ def test_the_prior_reaches_the_model_on_its_own_grid_and_the_answer_comes_back()
     assert timepoint.brain is not None
     known = t1c.with_array((t1c.array > 200).astype(np.uint16))
     inside = timepoint.brain.array.astype(bool)
-    answer = lesion_probability(resegment(timepoint, timepoint.brain, Prior(), known=known))
+    answer = lesion_probability(resegment(timepoint, timepoint.brain, GridModel(predictor=Prior()), known=known))
     assert answer.geometry_equal(t1c)
     agree = (answer.array >= 0.5)[inside] == (known.array > 0)[inside]
     assert agree.mean() > 0.999
@@ -104,4 +105,4 @@ def test_a_model_without_the_channel_is_refused() -> None:
     assert can_resegment(Prior.manifest)
     assert not can_resegment(MANIFEST)
     with pytest.raises(ValueError, match="brightness has no channel prior_mask"):
-        resegment(timepoint, timepoint.brain, Single(), known=timepoint.brain)
+        resegment(timepoint, timepoint.brain, GridModel(predictor=Single()), known=timepoint.brain)

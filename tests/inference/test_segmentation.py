@@ -11,6 +11,7 @@ import pytest
 from highdicom import Volume
 from numpy.typing import NDArray
 
+from inference.grid_model import GridModel
 from inference.manifest import Manifest
 from inference.segmentation import Segmentation, segment
 from tests.inference.test_predictor import MANIFEST
@@ -67,7 +68,7 @@ def test_lesions_come_back_in_place_and_size_on_the_native_grid(
 ) -> None:
     timepoint, volumes = scan(spacing=spacing, tilt_degrees=tilt_degrees)
     t1c = timepoint.images[MRSequence.T1C]
-    result = segment(timepoint, BrightVoxels())
+    result = segment(timepoint, GridModel(predictor=BrightVoxels()))
     assert result.lesions.geometry_equal(t1c)
     assert result.probability.geometry_equal(t1c)
     found = np.bincount(result.lesions.array.ravel())[1:] * t1c.voxel_volume
@@ -83,9 +84,9 @@ def test_result_does_not_depend_on_how_slices_are_stored() -> None:
         images={MRSequence.T1C: timepoint.images[MRSequence.T1C].to_patient_orientation("FRA")},
         brain=timepoint.brain.to_patient_orientation("FRA") if timepoint.brain else None,
     )
-    expected = segment(timepoint, BrightVoxels()).lesions
+    expected = segment(timepoint, GridModel(predictor=BrightVoxels())).lesions
     np.testing.assert_array_equal(
-        segment(turned, BrightVoxels()).lesions.match_geometry(expected).array, expected.array
+        segment(turned, GridModel(predictor=BrightVoxels())).lesions.match_geometry(expected).array, expected.array
     )
 
 
@@ -116,7 +117,7 @@ class BrightChannels:
 def test_missing_channels_are_blank_and_tissues_are_told_apart_where_the_model_can() -> None:
     timepoint, _ = scan(spacing=(1.0, 1.0, 1.0))
     model = BrightChannels()
-    without = segment(timepoint, model)
+    without = segment(timepoint, GridModel(predictor=model))
     assert not model.given[1:4].any()
     assert model.given[4].min() < -1
     assert without.tissues is not None
@@ -136,7 +137,10 @@ def test_flair_on_its_own_grid_gives_necrosis_inside_and_edema_around() -> None:
     grown = np.roll(bright, 6, axis=0) & ~bright
     flair[grown] = 300
     shifted = t1c.with_array(flair)[2:, 3:, 1:]  # another grid of the same space
-    result = segment(replace(timepoint, images={**timepoint.images, MRSequence.FLAIR: shifted}), BrightChannels())
+    result = segment(
+        replace(timepoint, images={**timepoint.images, MRSequence.FLAIR: shifted}),
+        GridModel(predictor=BrightChannels()),
+    )
     assert result.tissues is not None
     inside = result.tissues.array[result.lesions.array > 0]
     assert set(np.unique(inside)) == {Tissue.ENHANCING, Tissue.NECROSIS}
@@ -150,7 +154,7 @@ def test_the_prior_mask_and_the_subtraction_reach_the_model() -> None:
     prior = t1c.with_array((t1c.array > 200).astype(np.uint16) * 7)
     t1 = t1c.with_array(np.full(t1c.shape, 40, np.float32))
     model = BrightChannels()
-    segment(replace(timepoint, images={**timepoint.images, MRSequence.T1: t1}), model, prior=prior)
+    segment(replace(timepoint, images={**timepoint.images, MRSequence.T1: t1}), GridModel(predictor=model), prior=prior)
     assert set(np.unique(model.given[3])) == {0, 1}
     assert model.given[3].sum() == pytest.approx(2 * (t1c.array > 200).sum(), rel=0.2)
     # a constant T1 changes nothing but the level, which normalising takes out
@@ -162,4 +166,4 @@ def test_a_channel_that_does_not_exist_is_named() -> None:
     model = BrightVoxels()
     model.manifest = replace(model.manifest, channels=("T1c", "DWI"))
     with pytest.raises(ValueError, match=r"'DWI'.*each must be one of T1, T1c"):
-        segment(timepoint, model)
+        segment(timepoint, GridModel(predictor=model))

@@ -1,0 +1,57 @@
+"""Our own networks: the study's images onto cubic voxels, normalised as in training, and the answer back again."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from highdicom import Volume
+
+from inference.inputs import PRIOR_MASK, network_input
+from inference.labels import TISSUES_OF_LABEL
+from inference.manifest import Manifest
+from inference.predictor import Predictor
+from inference.preprocessing import normalise, to_model_grid
+from tracking.geometry import resample_like
+from tracking.timepoint import MRSequence, Tissue
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class GridModel:
+    """A network of ours as a `inference.tissue_model.TissueModel`.
+
+    Attributes
+    ----------
+    predictor
+        The network on its grid.
+    """
+
+    predictor: Predictor
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the network is and what it expects."""
+        return self.predictor.manifest
+
+    def tissue_probabilities(self, channels: Mapping[str, Volume], brain: Volume) -> dict[Tissue, Volume]:
+        """Return the probability of each tissue; see `inference.tissue_model.TissueModel`.
+
+        Raises
+        ------
+        ValueError
+            If the network wants a channel that does not exist, or the brain mask is empty.
+        """
+        t1c = channels[str(MRSequence.T1C)]
+        image, mask = to_model_grid(t1c, brain, spacing_mm=self.manifest.spacing_mm)
+        raw = {str(MRSequence.T1C): image.array} | {
+            name: resample_like(volume, image, interpolation="linear").array
+            for name, volume in channels.items()
+            if name in self.manifest.channels and name not in (str(MRSequence.T1C), PRIOR_MASK)
+        }
+        known = None
+        if PRIOR_MASK in channels and PRIOR_MASK in self.manifest.channels:
+            known = resample_like(channels[PRIOR_MASK], image, interpolation="nearest").array > 0
+        prepared = {name: normalise(array, mask.array) for name, array in raw.items()}
+        classes = self.predictor.predict(network_input(self.manifest.channels, prepared, mask.array, prior=known))
+        return {
+            TISSUES_OF_LABEL[label][0]: resample_like(image.with_array(values), t1c, interpolation="linear")
+            for label, values in zip(self.manifest.labels[1:], classes[1:], strict=True)
+        }
