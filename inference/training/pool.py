@@ -4,7 +4,7 @@ import logging
 import multiprocessing
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -13,9 +13,11 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
+from inference.inputs import SUBTRACTION
 from inference.preprocessing import Box, brain_box, brain_extent, normalise
 from inference.synthesis.training_heads import TrainingHead
 from inference.training.heads import HeadSource
+from tracking.timepoint import MRSequence
 
 log = logging.getLogger(__name__)
 
@@ -75,8 +77,8 @@ def _prepared(head: TrainingHead, box: Box) -> PreparedHead:
     mask = brain.numpy()
     return PreparedHead(
         images={
-            str(name): torch.from_numpy(normalise(image.numpy()[box], mask)).half()
-            for name, image in head.images.items()
+            name: torch.from_numpy(normalise(image.numpy()[box], mask)).half()
+            for name, image in _with_subtraction(head.images).items()
         },
         brain=brain,
         lesions=lesions,
@@ -87,6 +89,14 @@ def _prepared(head: TrainingHead, box: Box) -> PreparedHead:
         brain_voxels=torch.from_numpy(np.argwhere(mask)[::500].astype(np.int16)),
         extent=torch.from_numpy(brain_extent(mask)),
     )
+
+
+def _with_subtraction(images: Mapping[MRSequence, Tensor]) -> dict[str, Tensor]:
+    """Add T1c minus T1, on intensities that are not normalised yet, where there is a T1 (Rudie et al. 2021)."""
+    named = {str(name): image for name, image in images.items()}
+    if MRSequence.T1 in images:
+        named[SUBTRACTION] = images[MRSequence.T1C] - images[MRSequence.T1]
+    return named
 
 
 def lesion_weights(lesions: Tensor) -> Tensor:
