@@ -36,7 +36,7 @@ def model_images(
     Parameters
     ----------
     channels, brain
-        As `inference.adapters.tissue_model.TissueModel` gets them.
+        As `inference.tissue_model.TissueModel` gets them.
     orientation
         Where the axes run to if the manifest does not say, for example ``"HPL"``.
 

@@ -38,7 +38,7 @@ PARTS: Final = ("network_def", "preprocessing", "inferer")
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class BundleModel:
-    """A MONAI bundle that is ready to run; see `inference.adapters.tissue_model.TissueModel`.
+    """A MONAI bundle that is ready to run; see `inference.tissue_model.TissueModel`.
 
     Attributes
     ----------
@@ -89,7 +89,7 @@ class BundleModel:
         parts = [given.images] if len(keys) == 1 else [image[np.newaxis] for image in given.images]
         prepared = self.preprocessing(
             {
-                key: MetaTensor(torch.from_numpy(part.copy()), affine=affine, meta={"original_channel_dim": 0})
+                key: MetaTensor(torch.from_numpy(part.copy()), affine=affine)
                 for key, part in zip(keys, parts, strict=True)
             }
         )

@@ -37,7 +37,7 @@ ONLY_WEIGHTS: Final = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class NnUNetModel:
-    """A trained nnU-Net that is ready to run; see `inference.adapters.tissue_model.TissueModel`.
+    """A trained nnU-Net that is ready to run; see `inference.tissue_model.TissueModel`.
 
     Attributes
     ----------

@@ -5,7 +5,7 @@ from pathlib import Path
 from inference.adapters.manifest import NnUNetManifest, PluginManifest, read_plugin_manifest, verified
 from inference.adapters.monai_bundle import load_bundle
 from inference.adapters.nnunet import load_nnunet
-from inference.adapters.tissue_model import TissueModel
+from inference.tissue_model import TissueModel
 
 
 def verify_plugin(path: Path) -> PluginManifest:

@@ -146,9 +146,9 @@ def test_missing_file_is_named(nnunet: NnUNetManifest) -> None:
 def test_unused_folds_do_not_count(nnunet: NnUNetManifest) -> None:
     one = replace(nnunet, folds=(0,))
     before = verified(one)
+    assert replace(nnunet, folds=()).used_folds() == (0,)  # the fold of all cases is used only if it is named
     (nnunet.folder / "fold_all/checkpoint_final.pth").unlink()
     assert verified(one) == before
-    assert replace(nnunet, folds=()).used_folds() == (0,)
 
 
 def test_scripts_and_configurations_of_a_bundle_count(tmp_path: Path, path: Path) -> None:

@@ -246,8 +246,10 @@ def test_configuration_in_yaml_with_a_script_beside_it_and_no_metadata(tmp_path:
     (folder / "plugin_scripts.py").write_text(
         "from torch import nn\n\n\ndef make(channels):\n    return nn.Conv3d(channels, 2, 3, padding=1)\n"
     )
+    (folder / "channels.txt").write_text("1")
     (folder / "configs" / "inference.yaml").write_text(
-        "network_def:\n  _target_: plugin_scripts.make\n  channels: 1\ninferer:\n  _target_: SimpleInferer\n"
+        "network_def:\n  _target_: plugin_scripts.make\n  channels: $int(open(@bundle_root + '/channels.txt').read())\n"
+        "inferer:\n  _target_: SimpleInferer\n"
     )
     lines = 'configuration = "configs/inference.yaml"'
     path = write_manifest(folder, lines, labels='1 = "lesion"', channels=["T1c"])
