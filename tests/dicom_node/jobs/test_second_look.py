@@ -13,10 +13,12 @@ from dicom_node.jobs.job import StudyJob
 from dicom_node.jobs.second_look import look_again
 from dicom_node.jobs.segmented import SegmentedStudy
 from dicom_node.studies.physics import SeriesPhysics
+from tests.inference.test_adapters_nnunet import SOURCES, results_folder, thresholding, write_manifest
 from tests.tracking.matching.test_matching import registration
 from tests.tracking.phantoms import CURRENT_UID, PRIOR_UID, empty_grid, timepoint, with_balls
 from tracking.measurement import measure_lesions
 from tracking.registration import RegistrationKind
+from tracking.timepoint import Tissue
 
 GRID = empty_grid((40, 60, 60))
 LEFT, RIGHT, FAR = (-6.0, 0.0, 0.0), (6.0, 0.0, 0.0), (0.0, 20.0, 0.0)
@@ -71,3 +73,22 @@ def test_what_is_left_of_a_known_lesion_is_kept_though_it_is_faint(job: StudyJob
 def test_without_registration_nothing_is_known(job: StudyJob) -> None:
     faint = today(job, [(LEFT, 5.0), (FAR, 3.0)], faint=True)
     assert look_again(job, faint, BEFORE, replace(registration(), kind=RegistrationKind.NONE)) == (faint, ())
+
+
+def test_a_users_nnunet_that_sees_the_prior_segments_known_lesions_again(
+    job: StudyJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = results_folder(tmp_path, monkeypatch, channels=SOURCES, folds={0: thresholding((200, 25, 0.5))})
+    # Its third output, which stands for edema in its own words, is the prior mask: here it means necrosis.
+    lines = f'channels = {list(SOURCES)}\noptional_channels = ["subtraction"]\nmirroring = false'
+    manifest = write_manifest(folder, lines, 'enhancing = "enhancing"\nnecrosis = "edema"\nedema = "necrosis"\n')
+    monkeypatch.setenv("DICOM_NODE_MODEL__MANIFEST", str(manifest))
+    monkeypatch.setenv("DICOM_NODE_NODE__DATA_DIR", str(tmp_path / "data"))
+    nothing_seen = study(job, GRID, GRID.with_array(np.zeros(GRID.spatial_shape, np.float32)))
+    again, remarks = look_again(job, nothing_seen, BEFORE, registration())
+    known = measure_lesions(BEFORE.lesions) if BEFORE.lesions else ()
+    assert len(again.measured) == len(known) == 3
+    for now, before in zip(again.measured, sorted(known, key=lambda one: -one.total_volume_mm3), strict=True):
+        assert now.total_volume_mm3 == pytest.approx(before.total_volume_mm3, rel=0.1)  # as the voxels fall
+        assert now.volume_mm3[Tissue.NECROSIS] == now.total_volume_mm3
+    assert remarks == ("Lesions kept only because the prior study has one at their place: 3; verify them.",)
