@@ -1,6 +1,10 @@
 """What a model is and what it expects, in one frozen value that is read from the file beside its weights."""
 
 from dataclasses import dataclass
+from typing import Literal
+
+Activation = Literal["leaky_relu", "relu", "mish"]
+Normalisation = Literal["instance", "batch"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +35,8 @@ class Manifest:
         Smaller components are dropped.
     overlap
         Share by which neighbouring windows overlap.
+    activation, normalisation
+        After each convolution of the network.
     training_data, licence
         For the report and the model card.
     """
@@ -49,3 +55,5 @@ class Manifest:
     licence: str
     peak_threshold: float = 0.0
     overlap: float = 0.5
+    activation: Activation = "leaky_relu"
+    normalisation: Normalisation = "instance"

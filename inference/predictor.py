@@ -96,18 +96,19 @@ class TorchPredictor:
             If the number of channels is not the manifest's.
         """
         check_channels(channels, self.manifest)
-        wanted = (self.device, self.manifest.window)
-        for device, size in _fallbacks(self.device, self.manifest.window):
-            if (device, size) != wanted:
-                _log.warning("%s: computing again on %s in windows of %s", self.manifest.name, device, size)
+        attempts = list(_fallbacks(self.device, self.manifest.window))
+        for (device, size), after in zip(attempts, [*attempts[1:], None], strict=True):
             try:
                 return self._predict(channels, device, size)
             except RuntimeError as error:
-                if device == CPU or not _is_out_of_memory(error):
+                if after is None or not _is_out_of_memory(error):
                     raise
-                _log.warning("%s: the memory of %s does not suffice for windows of %s", self.manifest.name, device, size)
-            _forget_gpu_memory()
-        raise AssertionError("the processor either answers or raises")
+                _log.warning(
+                    "%s: the memory of %s does not suffice for windows of %s; computing again on %s in windows of %s",
+                    self.manifest.name, device, size, *after,
+                )  # fmt: skip
+            _forget_gpu_memory()  # here, as what the error holds is gone by now
+        raise AssertionError("the last attempt either answers or raises")
 
     def _predict(self, channels: NDArray[np.float32], device: str, size: Size) -> NDArray[np.float32]:
         with self._running(device) as run:

@@ -2,14 +2,26 @@
 
 import hashlib
 import tomllib
-from dataclasses import fields
+from dataclasses import fields, replace
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
+from inference.agreement import generated_channels
+from inference.bfloat16 import in_bf16_if_near
+from inference.compiled import is_installed, load_compiled
 from inference.manifest import Manifest
-from inference.predictor import TorchPredictor
+from inference.predictor import Predictor, TorchPredictor
+
+if TYPE_CHECKING:
+    from torch import nn
+
+GPU_DEVICES: Final = (Path("/dev/nvidiactl"), Path("/dev/dxg"), Path("/dev/kfd"))  # Linux, Windows' Linux, AMD
+MOST_LOADED: Final = 2
 
 
 class WeightsError(ValueError):
@@ -78,8 +90,11 @@ def verify_weights(manifest_path: Path) -> Manifest:
     return manifest
 
 
-def load_predictor(manifest_path: Path, *, threads: int | None = None) -> TorchPredictor:
-    """Load a model that is ready to run; weights stored as float16 compute in float32.
+def load_predictor(manifest_path: Path, *, threads: int | None = None, cache_folder: Path | None = None) -> Predictor:
+    """Load a model that is ready to run, in the quickest form that agrees with float32 in torch.
+
+    That is torch on the GPU where there is one, else OpenVINO where it is installed, else torch in bfloat16 or float32.
+    A model stays loaded: the next call gives the same one, unless its files have changed.
 
     Parameters
     ----------
@@ -87,23 +102,64 @@ def load_predictor(manifest_path: Path, *, threads: int | None = None) -> TorchP
         The manifest (TOML); the weights lie beside it under the same name, ending in ``.safetensors``.
     threads
         Processor threads it may use; None: one per core.
+    cache_folder
+        Where compiled forms and the outcome of comparisons are kept; they are made the first time, in about a minute.
+        None: nothing is kept, and torch computes in float32.
 
     Raises
     ------
     WeightsError
         If weights or manifest are missing, do not belong together or do not fit the network.
     """
-    manifest = verify_weights(manifest_path)
-    import torch  # late: checking weights needs no torch
-    from safetensors.torch import load_file
+    return _ready(verify_weights(manifest_path), manifest_path, threads, cache_folder)
+
+
+@lru_cache(maxsize=MOST_LOADED)
+def _ready(manifest: Manifest, manifest_path: Path, threads: int | None, cache_folder: Path | None) -> Predictor:
+    """Return a model that stays loaded in this process; the manifest's checksum tells other weights apart."""
+
+    def in_torch() -> TorchPredictor:
+        return TorchPredictor(manifest=manifest, network=_load_network(manifest, manifest_path), threads=threads)
+
+    def channels() -> NDArray[np.float32]:
+        return generated_channels(manifest, threads=threads)
+
+    if _has_gpu():
+        return replace(in_torch(), device="cuda")
+    if cache_folder is None:
+        return in_torch()
+    if is_installed():
+        compiled = load_compiled(manifest, in_torch, cache_folder=cache_folder, channels=channels, threads=threads)
+        if compiled is not None:
+            return compiled
+    return in_bf16_if_near(in_torch(), cache_folder=cache_folder, channels=channels)
+
+
+def _load_network(manifest: Manifest, manifest_path: Path) -> "nn.Module":
+    """Return a network on the processor in evaluation mode; weights stored as float16 compute in float32."""
+    from safetensors.torch import load_file  # late: checking weights needs no torch
 
     from inference.networks.unet import build_unet
 
-    network = build_unet(manifest.features, channels=len(manifest.channels), labels=len(manifest.labels))
+    network = build_unet(
+        manifest.features,
+        channels=len(manifest.channels),
+        labels=len(manifest.labels),
+        activation=manifest.activation,
+        normalisation=manifest.normalisation,
+    )
     tensors: dict[str, Any] = {key: value.float() for key, value in load_file(weights_path(manifest_path)).items()}
     try:
         network.load_state_dict(tensors)
     except RuntimeError as error:
         raise WeightsError(f"the weights of {manifest.name} do not fit its features {manifest.features}") from error
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return TorchPredictor(manifest=manifest, network=network.to(device).eval(), threads=threads)
+    return network.eval()
+
+
+def _has_gpu() -> bool:
+    """Tell whether torch can use a GPU; it is asked only where there can be one, since it takes seconds to load."""
+    if not any(path.exists() for path in GPU_DEVICES):
+        return False
+    import torch
+
+    return torch.cuda.is_available()

@@ -1,13 +1,13 @@
 """The control network of NYUMets: MONAI's BasicUNet with its published settings (Link et al., Nat Commun 2024)."""
 
 from collections.abc import Sequence
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, cast
 
 from monai.networks.nets.basic_unet import BasicUNet
 from torch import nn
 
-Activation = Literal["leaky_relu", "relu", "mish"]
-Normalisation = Literal["instance", "batch"]
+from inference.manifest import Activation, Normalisation
+
 PUBLISHED_FEATURES: Final = (32, 32, 64, 128, 256, 32)
 AURORA_CHANNELS: Final = ("T1", "T1c", "T2", "FLAIR")
 ACTIVATIONS: Final[dict[str, Any]] = {

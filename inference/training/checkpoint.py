@@ -1,15 +1,16 @@
 """A checkpoint is written whole or not at all, and holds all that a run needs to go on as if never stopped."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Generator, nn
+from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 
 from inference.training.config import TrainingConfig
-from inference.training.patches import HardPlaces, Place
+from inference.training.objectives import Objective
 
 
 @dataclass(kw_only=True, eq=False)
@@ -21,11 +22,13 @@ class TrainingState:
     network, average
         The network in training and its exponential moving average, which is what gets used.
     optimiser
-        AdamW with its moments.
+        With its moments.
+    scaler
+        Scales gradients in float16, else does nothing.
     generator
         Source of all patches.
-    hard
-        Where the network erred lately.
+    objective
+        What is taught, with what it remembers.
     step
         Steps made.
     elapsed_s
@@ -35,8 +38,9 @@ class TrainingState:
     network: nn.Module
     average: nn.Module
     optimiser: Optimizer
+    scaler: GradScaler
     generator: Generator
-    hard: HardPlaces = field(default_factory=HardPlaces)
+    objective: Objective[Any]
     step: int = 0
     elapsed_s: float = 0.0
 
@@ -50,8 +54,11 @@ def save_checkpoint(path: Path, state: TrainingState, config: TrainingConfig) ->
             "network": state.network.state_dict(),
             "average": state.average.state_dict(),
             "optimiser": state.optimiser.state_dict(),
+            "scaler": state.scaler.state_dict(),
             "generator": state.generator.get_state(),
-            "hard": [(place.head, *place.voxel) for place in state.hard.places],
+            "torch_random": torch.get_rng_state(),
+            "cuda_random": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            "objective": state.objective.state_dict(),
             "step": state.step,
             "elapsed_s": state.elapsed_s,
             "config": asdict(config),
@@ -70,12 +77,12 @@ def load_checkpoint(path: Path, state: TrainingState) -> None:
         If there is none.
     """
     saved = read_checkpoint(path)
-    state.network.load_state_dict(saved["network"])
-    state.average.load_state_dict(saved["average"])
-    state.optimiser.load_state_dict(saved["optimiser"])
+    for name in ("network", "average", "optimiser", "scaler", "objective"):
+        getattr(state, name).load_state_dict(saved[name])
     state.generator.set_state(saved["generator"])
-    state.hard = HardPlaces()
-    state.hard.places.extend(Place(head=head, voxel=(i, j, k)) for head, i, j, k in saved["hard"])
+    torch.set_rng_state(saved["torch_random"])
+    if torch.cuda.is_available() and len(saved["cuda_random"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(saved["cuda_random"])
     state.step, state.elapsed_s = saved["step"], saved["elapsed_s"]
 
 

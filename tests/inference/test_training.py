@@ -1,104 +1,252 @@
 """Training end to end on balls in a ball: it learns, it resumes exactly, and what is unknown teaches nothing.
 
-What it learns on heads is measured by `python -m inference.evaluation.froc`.
+What it learns on heads is measured by `python -m inference.evaluation.froc`. A process that is killed is resumed in
+`test_training_command`.
 """
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from torch import Generator
+from torch import Generator, Tensor, nn
 
-from inference.training.checkpoint import load_checkpoint, read_checkpoint
+from inference.training.checkpoint import TrainingState, load_checkpoint
 from inference.training.config import TrainingConfig
 from inference.training.heads import HeadSource, training_sources, validation_heads, validation_label_maps
 from inference.training.losses import LOSSES
+from inference.training.members import Pools
+from inference.training.objectives import SupervisedObjective
 from inference.training.patches import Batch, HardPlaces, PatchPlan, Place, cut, draw_batch
-from inference.training.pool import HeadPool, Recipe, Visits, fill, lesion_weights, prepare, start_worker
-from inference.training.train import Run, new_state, rate_factor, start_from, train, wait_for_heads, widened
+from inference.training.pool import HeadPool, Recipe, Visits, fill, lesion_weights, prepare
+from inference.training.train import DivergedError, Run, new_state, train, train_step
+from tests.inference.training_pools import CPU, TINY, ball_pools, begin, same
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 needs_data = pytest.mark.skipif(not DATA.exists(), reason="../shared/data is not here")
-CPU = torch.device("cpu")
-CONFIG = TrainingConfig(
-    features=(4, 4, 4, 4, 4, 4), patches=(32,), batch_voxels=2 * 32**3, steps=6, workers=0, first_heads=3
-)
-PLAN = PatchPlan(channels=CONFIG.channels, labels=CONFIG.labels, edge=32, batch=4)
+PLAN = PatchPlan(channels=TINY.channels, labels=TINY.labels, edge=32, batch=4)
 
 
 @pytest.fixture
-def pool(tmp_path: Path, ball_head: HeadSource) -> HeadPool:
+def pools(tmp_path: Path, ball_head: HeadSource) -> Pools:
+    return ball_pools(tmp_path, ball_head)
+
+
+@pytest.fixture
+def pool(pools: Pools) -> HeadPool:
     """Three heads that stay."""
-    result = HeadPool(folder=tmp_path / "pool", capacity=3)
-    fill(Recipe(sources=[[ball_head]], seed=5), result, heads=3)
-    return result
+    return pools.training
 
 
 def loss_of(name: str, logits: torch.Tensor, batch: Batch) -> float:
     return float(LOSSES[name](logits, batch.tissue, batch.lesions, batch.weight))
 
 
-def run_in(folder: Path, pool: HeadPool, config: TrainingConfig = CONFIG) -> Run:
-    return Run(config=config, pool=pool, checkpoint=folder / "checkpoint.pt", device=CPU)
-
-
-def test_learns_to_find_balls(tmp_path: Path, pool: HeadPool) -> None:
-    config = replace(CONFIG, steps=120, learning_rate=1e-2, ema_decay=0.9, labels=("background", "lesion"))
-    run = run_in(tmp_path, pool, config)
-    state = new_state(config, CPU)
-    batch = draw_batch(pool, replace(PLAN, labels=config.labels), generator=Generator().manual_seed(99))
+@pytest.mark.slow
+def test_learns_to_find_balls(tmp_path: Path, pools: Pools) -> None:
+    config = replace(TINY, steps=120, learning_rate=1e-2, ema_decay=0.9, labels=("background", "lesion"))
+    run, state = begin(tmp_path, pools, config)
+    plan = replace(PLAN, labels=config.labels)
+    batch = draw_batch(pools.training, plan, generator=Generator().manual_seed(99))
     before = loss_of(config.loss, state.average(batch.image), batch)
     train(run, state)
     after = loss_of(config.loss, state.average(batch.image), batch)
     assert after < 0.5 * before
 
 
-def test_resumed_run_repeats_the_uninterrupted_one_exactly(tmp_path: Path, pool: HeadPool) -> None:
-    whole = train(run_in(tmp_path / "whole", pool), new_state(CONFIG, CPU))
-    run = run_in(tmp_path / "broken", pool)
-    interrupted = new_state(CONFIG, CPU)
-    with pytest.raises(KeyboardInterrupt):
-        train(_stopping_at(run, interrupted, step=3), interrupted)
-    resumed = new_state(replace(CONFIG, seed=77), CPU)  # nothing of the fresh state may survive
+@pytest.mark.parametrize(
+    "config",
+    [
+        replace(TINY, accumulation=2),
+        pytest.param(replace(TINY, precision="float16"), marks=pytest.mark.slow),
+        replace(TINY, normalisation="batch", optimiser="sgd", learning_rate=1e-2, schedule="poly"),
+        replace(TINY, objective="ssl", validate_every=1),
+    ],
+    ids=["accumulation", "float16", "batch norm and sgd", "ssl"],
+)
+def test_resumed_run_repeats_the_uninterrupted_one_exactly(
+    tmp_path: Path, pools: Pools, config: TrainingConfig
+) -> None:
+    whole = train(*begin(tmp_path / "whole", pools, config))
+    broken = tmp_path / "broken"
+    _interrupt(broken, pools, config, step=2)
+    run, resumed = begin(broken, pools, replace(config, seed=77))  # nothing of the fresh state may survive
     load_checkpoint(run.checkpoint, resumed)
-    assert resumed.step == 3
+    assert resumed.step == 2
+    torch.rand(3)
     train(run, resumed)
-    for ours, theirs in zip(resumed.average.parameters(), whole.average.parameters(), strict=True):
-        assert torch.equal(ours, theirs)
+    assert same(resumed.network, whole.network)
+    assert same(resumed.average, whole.average)
+    assert resumed.scaler.state_dict() == whole.scaler.state_dict()
+    assert resumed.objective.state_dict() == whole.objective.state_dict()
+    assert torch.equal(resumed.generator.get_state(), whole.generator.get_state())
 
 
-def test_new_run_starts_from_the_averaged_weights_of_another_and_from_step_0(tmp_path: Path, pool: HeadPool) -> None:
-    run = run_in(tmp_path, pool)
-    taught = train(run, new_state(CONFIG, CPU))
-    fresh = new_state(replace(CONFIG, seed=77), CPU)
-    start_from(read_checkpoint(run.checkpoint), fresh)
-    for network in (fresh.network, fresh.average):
-        for ours, theirs in zip(network.parameters(), taught.average.parameters(), strict=True):
-            assert torch.equal(ours, theirs)
-    assert fresh.step == 0
-
-
-def _stopping_at(run: Run, state: object, *, step: int) -> Run:
-    """A run with a checkpoint after every step, whose pool is interrupted like a process at its next draw."""
+def _interrupt(folder: Path, pools: Pools, config: TrainingConfig, *, step: int) -> None:
+    """Train with a checkpoint after every step, until the pool is interrupted like a process at its next draw."""
 
     class Interrupted(HeadPool):
         def draw(self, generator: Generator) -> tuple[int, Visits]:
-            if state.step == step:  # type: ignore[attr-defined]  # a TrainingState
+            if state.step == step:
                 raise KeyboardInterrupt
             return super().draw(generator)
 
-    pool = Interrupted(folder=run.pool.folder, capacity=run.pool.capacity)
-    return replace(run, pool=pool, config=replace(run.config, checkpoint_s=-1.0))
+    pool = Interrupted(folder=pools.training.folder, capacity=pools.training.capacity)
+    run, state = begin(folder, replace(pools, training=pool), replace(config, checkpoint_s=-1.0))
+    with pytest.raises(KeyboardInterrupt):
+        train(run, state)
 
 
-def test_resumed_run_remembers_where_the_network_erred(tmp_path: Path, pool: HeadPool) -> None:
-    run = run_in(tmp_path, pool)
-    state = train(run, new_state(CONFIG, CPU))
-    assert state.hard.places
-    resumed = new_state(CONFIG, CPU)
+def test_resumed_run_has_the_random_state_of_torch(tmp_path: Path, pools: Pools) -> None:
+    run, state = begin(tmp_path, pools)
+    torch.rand(7)
+    train(run, state)
+    expected = torch.rand(5)
+    load_checkpoint(run.checkpoint, begin(tmp_path, pools)[1])
+    assert torch.equal(torch.rand(5), expected)
+
+
+def test_resumed_run_remembers_where_the_network_erred(tmp_path: Path, pools: Pools) -> None:
+    run, state = begin(tmp_path, pools)
+    train(run, state)
+    places = state.objective.state_dict()["hard"]
+    assert places
+    resumed = begin(tmp_path, pools)[1]
     load_checkpoint(run.checkpoint, resumed)
-    assert list(resumed.hard.places) == list(state.hard.places)
+    assert resumed.objective.state_dict()["hard"] == places
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """A batch of two columns: input and wanted output."""
+
+    values: Tensor
+
+    def to(self, device: torch.device) -> "Numbers":
+        return Numbers(self.values.to(device))
+
+
+@dataclass
+class Line:
+    """An objective with a known gradient: fit a line through numbers, in the order given."""
+
+    batches: list[Tensor]
+    drawn: int = 0
+    norm: bool = False
+    finished: bool = False
+
+    def build_network(self) -> nn.Module:
+        line = nn.Linear(1, 1)
+        return nn.Sequential(nn.BatchNorm1d(1), line) if self.norm else line
+
+    def draw(self, generator: Generator) -> Numbers:
+        del generator
+        self.drawn += 1
+        return Numbers(self.batches[(self.drawn - 1) % len(self.batches)])
+
+    def loss(self, network: nn.Module, batch: Numbers) -> tuple[Tensor, dict[str, float]]:
+        error = (network(batch.values[:, :1]) - batch.values[:, 1:]).square().mean()
+        return error, {"error": float(error.detach())}
+
+    def validate(self, network: nn.Module) -> dict[str, float]:
+        del network
+        self.finished = True
+        return {}
+
+    def picture(self, network: nn.Module) -> Tensor | None:
+        del network
+        return None
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+        del saved
+
+
+def fit(folder: Path, objective: Line, config: TrainingConfig) -> tuple[Run, TrainingState]:
+    return Run(config=config, folder=folder, device=CPU), new_state(config, objective, CPU)
+
+
+def test_accumulated_batches_make_the_step_of_one_large_batch(tmp_path: Path) -> None:
+    first, second = torch.tensor([[1.0, 2.0], [2.0, 1.0]]), torch.tensor([[3.0, 9.0], [0.5, 4.0]])
+    config = replace(TINY, optimiser="sgd", learning_rate=1e-2, weight_decay=0.0, largest_gradient=1e9)
+    run, parts = fit(tmp_path, Line([first, second]), replace(config, accumulation=2))
+    figures = train_step(run, parts)
+    run, whole = fit(tmp_path, Line([torch.cat([first, second])]), config)
+    expected = train_step(run, whole)
+    for ours, theirs in zip(parts.network.parameters(), whole.network.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs)
+    assert figures == pytest.approx(expected)
+    assert parts.objective.drawn == 2  # type: ignore[attr-defined]  # a Line
+
+
+def test_gradients_are_cut_to_the_largest(tmp_path: Path) -> None:
+    config = replace(TINY, optimiser="sgd", momentum=0.5, learning_rate=1.0, weight_decay=0.0, schedule="constant")
+    run, state = fit(tmp_path, Line([torch.tensor([[1.0, 1e3]])]), replace(config, largest_gradient=0.25))
+    before = torch.cat([value.detach().flatten() for value in state.network.parameters()])
+    figures = train_step(run, state)
+    after = torch.cat([value.detach().flatten() for value in state.network.parameters()])
+    assert figures["gradient_norm"] > 1e3
+    # Nesterov's first step: (1 + momentum) × rate × gradient
+    assert float((after - before).norm()) == pytest.approx(1.5 * 0.25, rel=1e-4)
+
+
+def test_average_follows_slowly_and_without_decay_is_the_network_itself(tmp_path: Path) -> None:
+    batches = [torch.tensor([[1.0, 2.0], [2.0, 5.0]])]
+    run, state = fit(tmp_path, Line(batches, norm=True), replace(TINY, ema_decay=0.0, steps=4))
+    train(run, state)
+    assert same(state.average, state.network)
+    run, state = fit(tmp_path, Line(batches, norm=True), replace(TINY, ema_decay=0.9, steps=4, learning_rate=0.1))
+    start = state.average[1].weight.clone()  # type: ignore[index]  # a Sequential
+    train_step(run, state)
+    moved = state.network[1].weight - start  # type: ignore[index]
+    followed = state.average[1].weight - start  # type: ignore[index]
+    torch.testing.assert_close(followed, moved * (1 - 2 / 11))  # at step 1: (1 + step) / (10 + step) is kept
+    assert torch.equal(state.average[0].running_mean, state.network[0].running_mean)  # type: ignore[index]
+
+
+def test_ends_when_the_objective_is_reached(tmp_path: Path) -> None:
+    run, state = fit(tmp_path, Line([torch.ones(2, 2)]), replace(TINY, steps=50, validate_every=4))
+    assert train(run, state).step == 4
+
+
+def test_a_budget_in_minutes_is_of_computing(tmp_path: Path) -> None:
+    run, state = fit(tmp_path, Line([torch.ones(2, 2)]), replace(TINY, steps=None, minutes=1.0))
+    state.elapsed_s = 59.999
+    assert train(run, state).step >= 1
+    assert state.elapsed_s >= 60
+
+
+def test_a_loss_that_is_no_number_ends_the_training_and_spares_the_checkpoint(tmp_path: Path) -> None:
+    run, state = fit(tmp_path, Line([torch.ones(2, 2)]), replace(TINY, steps=2))
+    train(run, state)
+    kept = run.checkpoint.read_bytes()
+    run, state = fit(tmp_path, Line([torch.full((2, 2), float("nan"))]), replace(TINY, steps=2))
+    with pytest.raises(DivergedError, match=r"the loss is nan at step 0: lower learning_rate"):
+        train(run, state)
+    assert run.checkpoint.read_bytes() == kept
+
+
+@pytest.mark.parametrize("mining", [True, False])
+def test_every_fourth_patch_shows_an_error_where_that_is_wanted(pool: HeadPool, mining: bool) -> None:
+    objective = SupervisedObjective(config=replace(TINY, batch=4, hard_mining=mining), pool=pool)
+    objective.hard.places.append(Place(head=1, voxel=(3, 52, 3)))
+    near = []
+    for seed in range(5):
+        place = objective.draw(Generator().manual_seed(seed)).places[3]
+        away = max(abs(at + 16 - wanted) for at, wanted in zip(place.voxel, (3, 52, 3), strict=True))
+        near.append(place.head == 1 and away <= 11)
+    assert all(near) if mining else not any(near)
+
+
+def test_errors_are_noted_only_where_they_are_drawn_again(pool: HeadPool) -> None:
+    config = replace(TINY, hard_mining=False)
+    objective = SupervisedObjective(config=config, pool=pool)
+    objective.loss(objective.build_network(), objective.draw(Generator().manual_seed(1)))
+    assert not objective.hard.places
 
 
 def test_errors_are_noted_where_they_lie_and_drawn_again(pool: HeadPool) -> None:
@@ -131,23 +279,6 @@ def test_errors_in_heads_that_gave_way_are_forgotten(pool: HeadPool) -> None:
     hard.places.append(Place(head=99, voxel=(1, 2, 3)))
     assert hard.draw(pool, Generator()) is None
     assert not hard.places
-
-
-def test_a_network_with_more_channels_and_classes_starts_with_the_answers_of_the_old_one() -> None:
-    old = new_state(replace(CONFIG, channels=("T1c",), labels=("background", "lesion")), CPU)
-    new = new_state(replace(CONFIG, seed=77), CPU)
-    start_from({"average": old.average.state_dict()}, new)
-    image = torch.randn(1, 5, 32, 32, 32)
-    before, after = old.average(image[:, :1]), new.average(image)
-    torch.testing.assert_close(after[:, :2], before)
-    torch.testing.assert_close(after[:, 2], before[:, 1] - 2)
-
-
-def test_weights_that_cannot_be_widened_are_refused() -> None:
-    with pytest.raises(ValueError, match="only input channels and classes can be added"):
-        widened(torch.zeros(4, 4, 3, 3, 3), torch.zeros(4, 4, 5, 5, 5))
-    with pytest.raises(ValueError, match="only input channels and classes can be added"):
-        widened(torch.zeros(4), torch.zeros(3))
 
 
 def test_weights_follow_lesion_volume() -> None:
@@ -202,19 +333,6 @@ def test_pool_keeps_the_newest(tmp_path: Path, ball_head: HeadSource) -> None:
 def test_empty_pool_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="at least one worker"):
         HeadPool(folder=tmp_path, capacity=2).draw(Generator())
-
-
-def test_a_dead_worker_ends_the_training_with_its_code(tmp_path: Path) -> None:
-    worker = start_worker(Recipe(sources=[[]], seed=0), HeadPool(folder=tmp_path, capacity=1), turn=(0, 1), duty=1.0)
-    run = replace(run_in(tmp_path, HeadPool(folder=tmp_path, capacity=1)), workers=(worker,))
-    with pytest.raises(RuntimeError, match="ended with code 1"):
-        wait_for_heads(run)
-
-
-def test_learning_rate_rises_then_falls() -> None:
-    assert rate_factor(0.025) == pytest.approx(0.5)
-    assert rate_factor(0.05) == pytest.approx(1)
-    assert rate_factor(1.0) == pytest.approx(0.01)
 
 
 def test_centre_of_a_lesion_lies_in_it(ball_head: HeadSource) -> None:

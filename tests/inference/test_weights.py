@@ -1,18 +1,22 @@
-"""Weights with their manifest: written by the exporter, read back by the loader, refused when anything is off."""
+"""Weights with their manifest: read back by the loader, refused when anything is off."""
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
+from torch import nn
 
+from inference.agreement import BFLOAT16, compare, generated_channels
+from inference.bfloat16 import FLAGS
+from inference.kept import processor_flags
 from inference.manifest import Manifest
-from inference.training.checkpoint import save_checkpoint
-from inference.training.config import TrainingConfig
-from inference.training.export import export_weights, write_manifest
-from inference.training.train import new_state
+from inference.networks.unet import build_unet
+from inference.predictor import TorchPredictor
+from inference.training.export import write_manifest
 from inference.weights import (
     WeightsError,
     default_manifest_path,
@@ -21,17 +25,25 @@ from inference.weights import (
     verify_weights,
     weights_path,
 )
+from tests.inference.test_predictor import MANIFEST
 
-TINY = TrainingConfig(features=(2, 2, 4, 4, 4, 2), patches=(32,), channels=("T1c",), labels=("background", "lesion"))
+FEATURES = (2, 2, 4, 4, 4, 2)
+
+
+def network() -> nn.Module:
+    """A tiny one, always the same."""
+    torch.manual_seed(0)
+    return build_unet(FEATURES).eval()
 
 
 @pytest.fixture
 def exported(tmp_path: Path) -> Path:
-    """The manifest of a tiny untrained network."""
-    checkpoint, manifest = tmp_path / "checkpoint.pt", tmp_path / "tiny.toml"
-    save_checkpoint(checkpoint, new_state(TINY, torch.device("cpu")), TINY)
-    export_weights(checkpoint, manifest, version="0.1")
-    return manifest
+    """The manifest of the tiny network, with its weights beside it."""
+    path = tmp_path / "tiny.toml"
+    save_file({key: value.half() for key, value in network().state_dict().items()}, weights_path(path))
+    sha256 = hashlib.sha256(weights_path(path).read_bytes()).hexdigest()
+    write_manifest(replace(MANIFEST, sha256=sha256, window=(32, 32, 32), features=FEATURES), path)
+    return path
 
 
 def test_manifest_reads_back_unchanged(exported: Path) -> None:
@@ -42,7 +54,7 @@ def test_manifest_reads_back_unchanged(exported: Path) -> None:
 
 def test_loaded_network_computes_as_the_trained_one_but_for_half_precision(exported: Path) -> None:
     predictor = load_predictor(exported, threads=1)
-    trained = new_state(TINY, torch.device("cpu")).average.eval()
+    trained = network()
     image = np.random.default_rng(0).normal(size=(1, 32, 32, 32)).astype(np.float32)
     with torch.inference_mode():
         expected = trained(torch.from_numpy(image)[None]).softmax(1)[0].numpy()
@@ -51,7 +63,9 @@ def test_loaded_network_computes_as_the_trained_one_but_for_half_precision(expor
 
 def test_stored_as_half_computed_as_single(exported: Path) -> None:
     assert {t.dtype for t in load_file(weights_path(exported)).values()} == {torch.float16}
-    assert {p.dtype for p in load_predictor(exported).network.parameters()} == {torch.float32}
+    predictor = load_predictor(exported)
+    assert isinstance(predictor, TorchPredictor)
+    assert {p.dtype for p in predictor.network.parameters()} == {torch.float32}
 
 
 def test_one_changed_byte_is_noticed(exported: Path) -> None:
@@ -109,3 +123,27 @@ def test_shipped_weights_are_whole_small_and_named() -> None:
     assert weights_path(default_manifest_path()).stat().st_size < 25e6
     assert manifest.channels == ("T1c",)
     assert "research use" in manifest.licence
+
+
+def test_without_a_cache_torch_computes_in_float32(exported: Path) -> None:
+    predictor = load_predictor(exported, threads=1)
+    assert isinstance(predictor, TorchPredictor)
+    assert not predictor.bf16
+
+
+def test_it_stays_loaded_until_its_files_change(exported: Path) -> None:
+    first = load_predictor(exported, threads=1)
+    assert load_predictor(exported, threads=1) is first
+    write_manifest(replace(read_manifest(exported), threshold=0.7), exported)
+    assert load_predictor(exported, threads=1).manifest.threshold == 0.7
+
+
+@pytest.mark.slow
+def test_shipped_detector_says_the_same_in_its_quickest_form(tmp_path: Path) -> None:
+    """Judged on another head than the one by which the form was chosen: its mirror image."""
+    exact = load_predictor(default_manifest_path(), threads=1)
+    quick = load_predictor(default_manifest_path(), threads=1, cache_folder=tmp_path)
+    assert quick.engine != exact.engine or not processor_flags() & FLAGS
+    mirrored = np.ascontiguousarray(generated_channels(exact.manifest, threads=1)[..., ::-1])
+    agreement = compare(exact.predict(mirrored), quick.predict(mirrored), threshold=exact.manifest.threshold)
+    assert BFLOAT16.allow(agreement), agreement

@@ -1,14 +1,39 @@
 """A heavy step in a process of its own; functions of the standard library are at hand in every process."""
 
+import contextlib
 import os
+import subprocess
+import sys
 import threading
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from dicom_node.errors import ArchiveUnavailableError, NodeError, RetriableError
-from dicom_node.jobs.child import ChildLimits, StepCancelledError, run_in_child
+from dicom_node.jobs import resident
+from dicom_node.jobs.child import ChildLimits, StepCancelledError, end_idle_children, run_in_child
 from tests.dicom_node.jobs import story
+
+
+@pytest.fixture(autouse=True)
+def _no_child_from_before() -> Iterator[None]:
+    end_idle_children()
+    yield
+    end_idle_children()
+
+
+def process_of_next_step() -> int:
+    process_id: int = run_in_child("x", story.process_id, (), limits=limits())
+    return process_id
+
+
+def is_alive(process_id: int) -> bool:
+    stat = Path(f"/proc/{process_id}/stat")
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return stat.read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
 
 
 def limits(*, time_limit_s: float = 60) -> ChildLimits:
@@ -60,3 +85,93 @@ def test_large_values_pass() -> None:
     numbers = tuple(float(i) for i in range(200_000))
     doubled, _ = run_in_child("x", story.double_in_process, (numbers,), limits=limits())
     assert doubled[-1] == 2 * numbers[-1]
+
+
+def test_the_process_and_what_it_has_loaded_stay_for_the_next_step() -> None:
+    first = process_of_next_step()
+    assert is_alive(first)
+    assert process_of_next_step() == first != os.getpid()
+
+
+def test_the_process_outlives_the_thread_that_needed_it() -> None:
+    found: list[int] = []
+    thread = threading.Thread(target=lambda: found.append(process_of_next_step()))
+    thread.start()
+    thread.join()
+    time.sleep(0.3)
+    assert is_alive(found[0])
+    assert process_of_next_step() == found[0]
+
+
+@pytest.mark.parametrize("how", ["unavailable", "kill", "abort", "exit"])
+def test_a_step_that_failed_takes_its_process_with_it_and_no_other_step(how: str) -> None:
+    before = process_of_next_step()
+    with pytest.raises(NodeError):
+        run_in_child("x", story.fail, (how,), limits=limits())
+    assert not is_alive(before)
+    assert process_of_next_step() != before
+
+
+def test_a_step_that_ran_too_long_takes_its_process_with_it() -> None:
+    before = process_of_next_step()
+    with pytest.raises(NodeError, match="ran longer than 1 s"):
+        run_in_child("x", story.sleep, (60.0,), limits=limits(time_limit_s=1))
+    assert not is_alive(before)
+    assert process_of_next_step() != before
+
+
+def test_what_a_step_leaves_running_is_ended_with_its_process() -> None:
+    first = run_in_child("x", story.leave_another, (f"left-{os.getpid()}",), limits=limits())
+    time.sleep(0.2)
+    assert not story.others_of(f"left-{os.getpid()}")
+    assert process_of_next_step() != first
+
+
+def test_another_environment_needs_another_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = process_of_next_step()
+    monkeypatch.setenv("DICOM_NODE_MODEL__THREADS", "1")
+    second = process_of_next_step()
+    assert second != first
+    assert not is_alive(first)
+    assert process_of_next_step() == second
+
+
+@pytest.mark.parametrize(("limit", "steps"), [("MOST_STEPS", 2), ("MOST_IDLE_BYTES", 1)])
+def test_a_process_is_replaced_after_many_steps_or_when_it_keeps_much_memory(
+    limit: str, steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resident, limit, steps)
+    processes = [process_of_next_step() for _ in range(2 * steps)]
+    assert len(set(processes)) == 2
+    assert not any(is_alive(one) for one in processes)
+
+
+def test_two_steps_at_a_time_have_a_process_each() -> None:
+    slow = threading.Thread(target=lambda: run_in_child("x", story.sleep, (1.5,), limits=limits()))
+    slow.start()
+    time.sleep(0.3)
+    one = process_of_next_step()
+    assert slow.is_alive()
+    slow.join()
+    assert is_alive(one)
+
+
+def test_an_idle_process_ends_with_the_one_that_started_it() -> None:
+    code = """
+import os, signal, threading
+from dicom_node.jobs.child import ChildLimits, run_in_child
+from tests.dicom_node.jobs import story
+limits = ChildLimits(time_limit_s=60, cancelled=threading.Event())
+print(run_in_child("x", story.process_id, (), limits=limits), flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    found = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert found.returncode == -9, found.stderr
+    time.sleep(0.3)
+    assert not is_alive(int(found.stdout))
+
+
+def test_a_step_finds_no_request_where_input_would_be() -> None:
+    assert run_in_child("x", story.read_input, (), limits=limits()) == ""
+    assert run_in_child("x", story.double_in_process, ((1.0,),), limits=limits()) == ((2.0,), False)
