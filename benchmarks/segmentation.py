@@ -6,7 +6,7 @@ scanned: once as it comes, and once with the environment that the node gives its
 which tells what comes of other windows from what comes of other arithmetic. Every form runs once on
 every head, in a process of its own, in turn; seconds are medians, Dice a mean, memory the highest. Loading is what a
 process needs before its first window; what all forms need alike (the brain mask, preparing the image, lesions from
-probabilities) and what is made only once (the compiled form) do not count.
+probabilities) and what is made only once (the comparison with float32) do not count.
 
     python -m benchmarks.segmentation [--heads 3] [--threads 1]
 """
@@ -34,7 +34,6 @@ from dicom_node.jobs.artefacts import load_volume, save_volume
 from dicom_node.jobs.resident import FRUGAL
 from inference.agreement import HEAD_DATE, LESIONS_MM3
 from inference.brain import find_brain
-from inference.compiled import BF16, FLOAT32, is_installed, open_compiled
 from inference.manifest import Manifest
 from inference.postprocessing import OperatingPoint, find_lesions
 from inference.predictor import TorchPredictor
@@ -57,7 +56,7 @@ class Form:
     name
         In the table.
     load
-        Makes it ready; takes the model, the folder of compiled forms and the number of threads.
+        Makes it ready; takes the model and the number of threads.
     whole
         Over the whole volume, or the brain's box.
     frugal
@@ -65,7 +64,7 @@ class Form:
     """
 
     name: str
-    load: Callable[[Manifest, Path, int], Predict]
+    load: Callable[[Manifest, int], Predict]
     whole: bool = False
     frugal: bool = True
 
@@ -83,7 +82,7 @@ class Run:
     lesions: int = 0
 
 
-def by_monai(manifest: Manifest, _folder: Path, threads: int) -> Predict:
+def by_monai(manifest: Manifest, threads: int) -> Predict:
     """Return MONAI's sliding windows, as its documentation has them."""
     import torch  # late: the other forms are measured without it
     from monai.inferers.inferer import SlidingWindowInferer
@@ -101,24 +100,14 @@ def by_monai(manifest: Manifest, _folder: Path, threads: int) -> Predict:
     return predict
 
 
-def by_torch(manifest: Manifest, _folder: Path, threads: int) -> Predict:
+def by_torch(manifest: Manifest, threads: int) -> Predict:
     """Return the network in torch, float32."""
     return _torch(manifest, threads).predict
 
 
-def by_torch_bf16(manifest: Manifest, _folder: Path, threads: int) -> Predict:
+def by_torch_bf16(manifest: Manifest, threads: int) -> Predict:
     """Return the network in torch, bfloat16."""
     return replace(_torch(manifest, threads), bf16=True).predict
-
-
-def by_openvino(manifest: Manifest, folder: Path, threads: int) -> Predict:
-    """Return the network in OpenVINO, float32."""
-    return open_compiled(folder, manifest, precision=FLOAT32, threads=threads).predict
-
-
-def by_openvino_bf16(manifest: Manifest, folder: Path, threads: int) -> Predict:
-    """Return the network in OpenVINO, bfloat16."""
-    return open_compiled(folder, manifest, precision=BF16, threads=threads).predict
 
 
 PLAIN = "MONAI, whole volume"
@@ -128,8 +117,6 @@ FORMS = (
     Form(name="MONAI, the brain's box", load=by_monai),
     Form(name="torch", load=by_torch),
     Form(name="torch, bfloat16", load=by_torch_bf16),
-    Form(name="OpenVINO", load=by_openvino),
-    Form(name="OpenVINO, bfloat16", load=by_openvino_bf16),
 )
 
 
@@ -150,7 +137,7 @@ def run_form(form: Form, folder: Path, threads: int) -> None:
         image, mask = to_model_grid(t1c, brain, spacing_mm=manifest.spacing_mm)
     channels = normalise(image.array, mask.array.astype(bool))[np.newaxis]
     began_s, began_cpu_s = time.monotonic(), time.process_time()
-    predict = form.load(manifest, folder.parent / "models" / manifest.sha256, threads)
+    predict = form.load(manifest, threads)
     loaded_cpu_s = time.process_time()
     classes = predict(channels)
     needed = Run(
@@ -242,13 +229,12 @@ def main(
         place = folder or Path(name)
         place.mkdir(parents=True, exist_ok=True)
         chosen = load_predictor(default_manifest_path(), threads=threads, cache_folder=place)
-        forms = [one for one in FORMS if is_installed() or not one.name.startswith("OpenVINO")]
-        runs: dict[str, list[Run]] = {one.name: [] for one in forms}
+        runs: dict[str, list[Run]] = {one.name: [] for one in FORMS}
         for number in range(heads):
             head = place / f"head-{number}"
             head.mkdir(exist_ok=True)
             make_case(FIRST_SEED + number, head, threads)
-            for one in forms:
+            for one in FORMS:
                 runs[one.name].append(measure(one, head, threads))
         show(runs, threads)
         print(f"The node chooses here: {chosen.engine}")

@@ -42,7 +42,7 @@ def load_model(path: Path, *, threads: int | None = None, cache_folder: Path | N
     threads
         Processor threads it may use; None: one per core.
     cache_folder
-        Where compiled forms of our own networks are kept; see `inference.weights.load_predictor`.
+        Where comparisons of our own networks' arithmetic are kept; see `inference.weights.load_predictor`.
 
     Raises
     ------

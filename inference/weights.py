@@ -13,7 +13,6 @@ from pydantic import TypeAdapter, ValidationError
 
 from inference.agreement import generated_channels
 from inference.bfloat16 import in_bf16_if_near
-from inference.compiled import is_installed, load_compiled
 from inference.manifest import Manifest
 from inference.predictor import Predictor, TorchPredictor
 
@@ -93,7 +92,7 @@ def verify_weights(manifest_path: Path) -> Manifest:
 def load_predictor(manifest_path: Path, *, threads: int | None = None, cache_folder: Path | None = None) -> Predictor:
     """Load a model that is ready to run, in the quickest form that agrees with float32 in torch.
 
-    That is torch on the GPU where there is one, else OpenVINO where it is installed, else torch in bfloat16 or float32.
+    That is torch on the GPU where there is one, else torch in bfloat16 or float32.
     A model stays loaded: the next call gives the same one, unless its files have changed.
 
     Parameters
@@ -103,7 +102,7 @@ def load_predictor(manifest_path: Path, *, threads: int | None = None, cache_fol
     threads
         Processor threads it may use; None: one per core.
     cache_folder
-        Where compiled forms and the outcome of comparisons are kept; they are made the first time, in about a minute.
+        Where the outcome of comparisons is kept; they are made the first time, in about a minute.
         None: nothing is kept, and torch computes in float32.
 
     Raises
@@ -128,10 +127,6 @@ def _ready(manifest: Manifest, manifest_path: Path, threads: int | None, cache_f
         return replace(in_torch(), device="cuda")
     if cache_folder is None:
         return in_torch()
-    if is_installed():
-        compiled = load_compiled(manifest, in_torch, cache_folder=cache_folder, channels=channels, threads=threads)
-        if compiled is not None:
-            return compiled
     return in_bf16_if_near(in_torch(), cache_folder=cache_folder, channels=channels)
 
 

@@ -143,8 +143,8 @@ def test_other_failures_of_a_gpu_are_not_hidden() -> None:
                 raise RuntimeError("CUDA error: an illegal memory access was encountered")
             return super().forward(image)
 
-        def __deepcopy__(self, memo: dict[int, Any]) -> "SmallGpu":
-            return self
+        def __deepcopy__(self, memo: dict[int, Any]) -> "Broken":
+            return Broken(0)
 
     with pytest.raises(RuntimeError, match="illegal memory access"):
         TorchPredictor(manifest=MANIFEST, network=Broken(0), device="cuda").predict(

@@ -3,6 +3,7 @@
 What a job does comes from ``behaviour/<study UID>.json`` in the data folder: step name to what goes wrong there.
 """
 
+import ctypes
 import errno
 import json
 import logging
@@ -112,6 +113,7 @@ def double_in_process(numbers: tuple[float, ...]) -> tuple[tuple[float, ...], bo
 def chatter(value: int) -> int:
     print("printed by a library")  # noqa: T201 - that is what it does
     os.write(1, b"printed from C\n")
+    ctypes.CDLL(None).puts(b"printed through C's buffer")
     logging.getLogger("story").info("logged by a step")
     return value
 
@@ -152,3 +154,9 @@ def read_input() -> str:
 def leave_another(mark: str) -> int:
     subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", f"started-by-{mark}"], process_group=0)
     return os.getpid()
+
+
+def say_much(lines: int) -> int:
+    for number in range(lines):
+        logging.getLogger("story").info("line %d of much", number)
+    return lines

@@ -1,7 +1,9 @@
 """A heavy step in a process of its own; functions of the standard library are at hand in every process."""
 
 import contextlib
+import logging
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -44,11 +46,31 @@ def test_result_comes_back_from_another_process() -> None:
     assert run_in_child("x", story.double_in_process, ((1.5, 2.5),), limits=limits()) == ((3.0, 5.0), False)
 
 
-def test_what_a_step_prints_does_not_harm_its_result(caplog: pytest.LogCaptureFixture) -> None:
+def test_what_a_step_prints_does_not_harm_its_result(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)  # it would empty C's buffers, too
     caplog.set_level("INFO")
     assert run_in_child("x", story.chatter, (3,), limits=limits()) == 3
     assert "printed by a library" in caplog.text
+    assert "printed from C" in caplog.text
+    assert "printed through C's buffer" in caplog.text
     assert "logged by a step" in caplog.text
+
+
+def test_all_that_a_step_says_is_logged_before_its_result_is_used(caplog: pytest.LogCaptureFixture) -> None:
+    def slowly(_: logging.LogRecord) -> bool:
+        time.sleep(0.002)
+        return True
+
+    caplog.set_level("INFO")
+    logger = logging.getLogger(resident.__name__)
+    logger.addFilter(slowly)
+    try:
+        run_in_child("x", story.say_much, (300,), limits=limits())
+    finally:
+        logger.removeFilter(slowly)
+    assert "line 299 of much" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -156,20 +178,33 @@ def test_two_steps_at_a_time_have_a_process_each() -> None:
     assert is_alive(one)
 
 
-def test_an_idle_process_ends_with_the_one_that_started_it() -> None:
+@pytest.mark.parametrize("busy", [False, True])
+def test_a_process_ends_with_the_one_that_started_it(busy: bool) -> None:
     code = """
-import os, signal, threading
+import os, signal, sys, threading, time
 from dicom_node.jobs.child import ChildLimits, run_in_child
 from tests.dicom_node.jobs import story
 limits = ChildLimits(time_limit_s=60, cancelled=threading.Event())
 print(run_in_child("x", story.process_id, (), limits=limits), flush=True)
+if sys.argv[1] == "True":
+    threading.Thread(target=run_in_child, args=("x", story.sleep, (60.0,)), kwargs={"limits": limits}).start()
+    time.sleep(0.5)
 os.kill(os.getpid(), signal.SIGKILL)
 """
+    command = [sys.executable, "-c", code, str(busy)]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    found = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
-    assert found.returncode == -9, found.stderr
+    found = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=False)
+    assert found.returncode == -9
     time.sleep(0.3)
     assert not is_alive(int(found.stdout))
+
+
+def test_a_process_that_does_not_even_read_its_request_is_ended_in_time() -> None:
+    stopped = process_of_next_step()
+    os.kill(stopped, signal.SIGSTOP)
+    with pytest.raises(NodeError, match="ran longer than 1 s"):
+        run_in_child("x", story.double_in_process, ((0.5,) * 100_000,), limits=limits(time_limit_s=1))
+    assert not is_alive(stopped)
 
 
 def test_a_step_finds_no_request_where_input_would_be() -> None:

@@ -84,4 +84,4 @@ def test_nothing_is_lost_in_a_storm_of_kills(node: Node) -> None:
         assert record.outcome is not None
         assert record.outcome["lesion_count"] == number + 1
         assert [begun(node, study_uid).count(step) >= 1 for step in story.STEPS] == [True] * len(story.STEPS)
-    assert not any(is_running(process) for *_, process in story.journal(node.data_dir))
+    node.wait_for(lambda: not any(is_running(process) for *_, process in story.journal(node.data_dir)), 5)
