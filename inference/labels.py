@@ -7,10 +7,10 @@ from tracking.timepoint import Tissue
 
 TISSUES_OF_LABEL: Final[dict[str, tuple[Tissue, ...]]] = {
     "background": (Tissue.BACKGROUND,),
-    "lesion": (Tissue.ENHANCING, Tissue.NECROSIS),
     "enhancing": (Tissue.ENHANCING,),
     "necrosis": (Tissue.NECROSIS,),
     "edema": (Tissue.EDEMA,),
+    "lesion": (Tissue.ENHANCING, Tissue.NECROSIS),
 }
 
 

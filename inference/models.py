@@ -1,6 +1,7 @@
 """Every model behind one door: a manifest says whether it is a network of ours or a user's plug-in."""
 
 import tomllib
+from functools import lru_cache
 from pathlib import Path
 
 from inference.adapters.manifest import read_plugin_manifest
@@ -33,7 +34,7 @@ def verify_model(path: Path) -> ModelDescription:
 
 
 def load_model(path: Path, *, threads: int | None = None, cache_folder: Path | None = None) -> TissueModel:
-    """Load a model that is ready to run.
+    """Load a model that is ready to run; it stays loaded in this process until its files change.
 
     Parameters
     ----------
@@ -50,8 +51,13 @@ def load_model(path: Path, *, threads: int | None = None, cache_folder: Path | N
         If the model cannot be used.
     """
     if _is_plugin(path):
-        return load_plugin(path, threads=threads)
+        return _plugin(path, verify_plugin(path).sha256, threads)
     return GridModel(predictor=load_predictor(path, threads=threads, cache_folder=cache_folder))
+
+
+@lru_cache(maxsize=1)
+def _plugin(path: Path, sha256: str, threads: int | None) -> TissueModel:  # noqa: ARG001 - changed files are loaded anew
+    return load_plugin(path, threads=threads)
 
 
 def _is_plugin(path: Path) -> bool:

@@ -16,9 +16,9 @@ from typing import Any
 from dicom_node.errors import NodeError, RetriableError
 from dicom_node.jobs.calls import dump_arguments, dump_result, load_arguments, load_result, reference_of, resolve
 from dicom_node.jobs.failure import as_node_error, restore
-from dicom_node.jobs.resident import Resident, die_with_parent, serve
+from dicom_node.jobs.resident import Resident, serve
 
-__all__ = ["ChildLimits", "StepCancelledError", "die_with_parent", "end_idle_children", "run_in_child"]
+__all__ = ["ChildLimits", "StepCancelledError", "end_idle_children", "run_in_child"]
 
 _MODULE = "dicom_node.jobs.child"
 _idle: list[Resident] = []

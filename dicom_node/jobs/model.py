@@ -1,12 +1,10 @@
 """The model of the node's configuration, for the steps of a job."""
 
 import os
-from functools import lru_cache
-from pathlib import Path
 
 from dicom_node.config import load_configuration
 from dicom_node.jobs.job import StudyJob
-from inference.models import load_model, read_model, verify_model
+from inference.models import load_model, read_model
 from inference.tissue_model import ModelDescription, TissueModel
 from inference.weights import default_manifest_path
 
@@ -17,16 +15,13 @@ def description_of(job: StudyJob) -> ModelDescription:
 
 
 def model_of(job: StudyJob) -> TissueModel:
-    """Return the model, loaded; it stays so for the next step and job of this process."""
+    """Return the model, ready to run; it stays loaded for the next step and job of this process."""
     configuration = load_configuration(job.configuration_path)
-    path = configuration.model.manifest or default_manifest_path()
-    # A model that was changed on disk has another checksum, and is loaded anew.
-    return _loaded(path, verify_model(path).sha256, threads_of(job), configuration.node.data_dir / "cache")
-
-
-@lru_cache(maxsize=1)
-def _loaded(path: Path, sha256: str, threads: int, cache_folder: Path) -> TissueModel:  # noqa: ARG001 - part of the key
-    return load_model(path, threads=threads, cache_folder=cache_folder)
+    return load_model(
+        configuration.model.manifest or default_manifest_path(),
+        threads=threads_of(job),
+        cache_folder=configuration.node.data_dir / "cache",
+    )
 
 
 def threads_of(job: StudyJob) -> int:

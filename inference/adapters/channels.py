@@ -7,7 +7,8 @@ import numpy as np
 from highdicom import Volume
 from numpy.typing import NDArray
 
-from inference.adapters.manifest import PRIOR_MASK, PluginError, PluginManifest
+from inference.adapters.manifest import PluginError, PluginManifest
+from inference.inputs import PRIOR_MASK
 from tracking.geometry import isotropic_grid, resample_like
 from tracking.timepoint import Tissue
 

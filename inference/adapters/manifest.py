@@ -10,20 +10,14 @@ from typing import Annotated, Any, ClassVar, Final, Literal, TypeVar
 
 from pydantic import BeforeValidator, TypeAdapter, ValidationError
 
+from inference.labels import TISSUES_OF_LABEL
 from inference.weights import WeightsError
 from tracking.timepoint import Tissue
 
 Source = Literal["T1c", "T1", "T2", "FLAIR", "subtraction", "prior_mask"]
-PRIOR_MASK: Final = "prior_mask"
 AXES: Final = {"R": 0, "L": 0, "A": 1, "P": 1, "H": 2, "F": 2}
 LESION: Final = (Tissue.ENHANCING, Tissue.NECROSIS)
-WORDS: Final[dict[str, tuple[Tissue, ...]]] = {
-    "background": (),
-    "enhancing": (Tissue.ENHANCING,),
-    "necrosis": (Tissue.NECROSIS,),
-    "edema": (Tissue.EDEMA,),
-    "lesion": LESION,
-}
+WORDS: Final[dict[str, tuple[Tissue, ...]]] = TISSUES_OF_LABEL | {"background": ()}
 
 
 class PluginError(WeightsError):

@@ -10,7 +10,7 @@ import logging
 import multiprocessing
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -26,6 +26,7 @@ from rich.table import Table
 from scipy import ndimage
 from torch import Generator
 
+from inference.evaluation.bootstrap import Bootstrap, Estimate
 from inference.evaluation.cases import AFFINE
 from inference.follow_up import can_resegment, merged_probability, resegment
 from inference.models import load_model, verify_model
@@ -40,6 +41,7 @@ log = logging.getLogger(__name__)
 
 METHODS: Final = ("registration", "detection", "re-segmentation")
 SMALLEST_MM3: Final = 1.0
+SMALL_MM3: Final = 100
 RESAMPLES: Final = 2000
 
 
@@ -49,8 +51,6 @@ class LesionScore:
 
     Attributes
     ----------
-    scan
-        Number of the follow-up.
     volume_mm3, earlier_mm3
         True volume now and before; 0 where it is not there.
     measured_mm3
@@ -59,7 +59,6 @@ class LesionScore:
         Overlap within the lesion's place; None where there is no lesion now.
     """
 
-    scan: int
     volume_mm3: float
     earlier_mm3: float
     measured_mm3: float
@@ -78,12 +77,13 @@ class FollowUpScore:
 
     Attributes
     ----------
-    lesions
-        By method.
-    false_positives
+    head
+        Whose follow-up it is.
+    lesions, false_positives
         By method.
     """
 
+    head: str
     lesions: Mapping[str, Sequence[LesionScore]]
     false_positives: Mapping[str, int]
 
@@ -96,7 +96,7 @@ def places(before: NDArray[np.int16], now: NDArray[np.int16]) -> NDArray[np.int1
     return np.where(distance <= 6, owner, 0).astype(np.int16)
 
 
-def judge(marked: NDArray[np.bool_], before: NDArray[np.int16], now: NDArray[np.int16], scan: int) -> list[LesionScore]:
+def judge(marked: NDArray[np.bool_], before: NDArray[np.int16], now: NDArray[np.int16]) -> list[LesionScore]:
     """Compare what a method marked with the truth, lesion by lesion, each within its own place."""
     owner = places(before, now)
     size = int(owner.max()) + 1
@@ -106,9 +106,7 @@ def judge(marked: NDArray[np.bool_], before: NDArray[np.int16], now: NDArray[np.
         true, earlier, measured, common = (int(count[number]) for count in counts)
         if true or earlier:
             overlap = 2 * common / (true + measured) if true else None
-            scores.append(
-                LesionScore(scan=scan, volume_mm3=true, earlier_mm3=earlier, measured_mm3=measured, dice=overlap)
-            )
+            scores.append(LesionScore(volume_mm3=true, earlier_mm3=earlier, measured_mm3=measured, dice=overlap))
     return scores
 
 
@@ -131,7 +129,7 @@ def answers(visits: Sequence[TrainingHead], model: TissueModel) -> dict[str, NDA
     return found
 
 
-def score(source: HeadSource, model: TissueModel, *, number: int) -> FollowUpScore:
+def score(source: HeadSource, model: TissueModel, *, number: int, head: str) -> FollowUpScore:
     """Make one follow-up from a held-out head and judge every method on it."""
     visits = source.make(Generator().manual_seed(9_000_000 + number), visits=2)
     before, now = (visit.lesions.numpy().astype(np.int16) for visit in visits)
@@ -139,7 +137,8 @@ def score(source: HeadSource, model: TissueModel, *, number: int) -> FollowUpSco
     marked = {method: mask & ~unknown for method, mask in answers(visits, model).items()}
     owner = places(before, now)
     return FollowUpScore(
-        lesions={method: judge(mask, before, now, number) for method, mask in marked.items()},
+        head=head,
+        lesions={method: judge(mask, before, now) for method, mask in marked.items()},
         false_positives={method: _strangers(mask, owner) for method, mask in marked.items()},
     )
 
@@ -155,40 +154,29 @@ def _volume(part: torch.Tensor) -> Volume:
 
 
 def summary(scores: Sequence[FollowUpScore]) -> dict[str, Any]:
-    """Return the figures of every method with 95 % intervals, resampled over follow-ups."""
-    result: dict[str, Any] = {"follow_ups": len(scores)}
-    for method in METHODS:
-        lesions = [lesion for scan in scores for lesion in scan.lesions[method]]
-        now = [one for one in lesions if one.dice is not None]
-        known = [one for one in now if one.earlier_mm3]
-        small = [one for one in now if one.volume_mm3 < 100]
-        gone = [one for one in lesions if not one.volume_mm3]
-        result[method] = {
-            "lesions": len(now),
-            "dice_known": _mean([one.dice for one in known], [one.scan for one in known]),
-            "dice_all": _mean([one.dice for one in now], [one.scan for one in now]),
-            "dice_under_100_mm3": _mean([one.dice for one in small], [one.scan for one in small]),
-            "change_error_ln": _mean([one.change_error for one in known], [one.scan for one in known]),
-            "gone_and_seen_gone": _mean(
-                [float(one.measured_mm3 < SMALLEST_MM3) for one in gone], [one.scan for one in gone]
-            ),
-            "false_positives_per_scan": _mean(
-                [float(scan.false_positives[method]) for scan in scores], list(range(len(scores)))
-            ),
-        }
-    return result
+    """Return the figures of every method with 95 % intervals, resampled over heads."""
+    draws = Bootstrap.drawn((scan.head for scan in scores), resamples=RESAMPLES, seed=0)
+    return {"follow_ups": len(scores)} | {method: _figures(scores, method, draws) for method in METHODS}
 
 
-def _mean(values: Sequence[float | None], groups: Sequence[int]) -> dict[str, float] | None:
-    """Return the mean over all values with its 95 % interval from resampled groups; None without values."""
-    if not values:
-        return None
-    array, owner = np.array(values, float), np.array(groups)
-    sums = np.array([[array[owner == g].sum(), (owner == g).sum()] for g in np.unique(owner)])
-    rng = np.random.default_rng(0)
-    drawn = sums[rng.integers(0, len(sums), (RESAMPLES, len(sums)))].sum(1)
-    low, high = np.percentile(drawn[:, 0] / drawn[:, 1], [2.5, 97.5])
-    return {"mean": float(array.mean()), "low": float(low), "high": float(high), "n": len(array)}
+def _figures(scores: Sequence[FollowUpScore], method: str, draws: Bootstrap) -> dict[str, Any]:
+    lesions = [(scan.head, lesion) for scan in scores for lesion in scan.lesions[method]]
+    now = [(head, one) for head, one in lesions if one.dice is not None]
+    known = [(head, one) for head, one in now if one.earlier_mm3]
+    small = [(head, one) for head, one in now if one.volume_mm3 < SMALL_MM3]
+    gone = [(head, one) for head, one in lesions if not one.volume_mm3]
+    values: dict[str, list[tuple[str, float | None]]] = {
+        "dice_known": [(head, one.dice) for head, one in known],
+        "dice_all": [(head, one.dice) for head, one in now],
+        f"dice_under_{SMALL_MM3}_mm3": [(head, one.dice) for head, one in small],
+        "change_error_ln": [(head, one.change_error) for head, one in known],
+        "gone_and_seen_gone": [(head, float(one.measured_mm3 < SMALLEST_MM3)) for head, one in gone],
+        "false_positives_per_scan": [(scan.head, float(scan.false_positives[method])) for scan in scores],
+    }
+    return {"lesions": len(now)} | {
+        name: asdict(draws.mean([head for head, _ in pairs], np.array([value for _, value in pairs], float)).estimate())
+        for name, pairs in values.items()
+    }
 
 
 def table(figures: Mapping[str, Any]) -> Table:
@@ -197,12 +185,20 @@ def table(figures: Mapping[str, Any]) -> Table:
     result = Table("", *METHODS, title=f"{figures['follow_ups']} follow-ups, {figures[METHODS[0]]['lesions']} lesions")
     for row in rows:
         cells = [figures[method][row] for method in METHODS]
-        result.add_row(row, *("-" if c is None else f"{c['mean']:.3f} ({c['low']:.3f}-{c['high']:.3f})" for c in cells))
+        result.add_row(row, *(cell(Estimate(**each)) for each in cells))
     return result
 
 
-def _score_one(source: HeadSource, manifest_path: Path, number: int) -> FollowUpScore:
-    return score(source, load_model(manifest_path, threads=1), number=number)
+def cell(estimate: Estimate) -> str:
+    """Return a figure with its interval, as far as there is one."""
+    if estimate.value is None:
+        return "-"
+    interval = "" if estimate.low is None else f" ({estimate.low:.3f}-{estimate.high:.3f})"
+    return f"{estimate.value:.3f}{interval}"
+
+
+def _score_one(source: HeadSource, manifest_path: Path, number: int, head: str) -> FollowUpScore:
+    return score(source, load_model(manifest_path, threads=1), number=number, head=head)
 
 
 def main(
@@ -216,9 +212,13 @@ def main(
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     path = manifest or default_manifest_path()
     model = verify_model(path)
-    sources: list[HeadSource] = [*validation_heads(data), *validation_label_maps(data)] * draws
+    heads: list[HeadSource] = [*validation_heads(data), *validation_label_maps(data)]
+    sources = heads * draws
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), torch.set_num_threads, (1,)) as pool:
-        futures = [pool.submit(_score_one, source, path, number) for number, source in enumerate(sources)]
+        futures = [
+            pool.submit(_score_one, source, path, number, str(number % len(heads)))
+            for number, source in enumerate(sources)
+        ]
         scores = []
         for number, future in enumerate(futures):
             scores.append(future.result())

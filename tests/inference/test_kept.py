@@ -16,9 +16,7 @@ AGREEMENTS = {"bf16": Agreement(voxels=1000, dice=0.999, difference=0.01)}
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """The record of one file."""
-    (tmp_path / "model.bin").write_bytes(b"weights")
-    write_record(tmp_path / "record.json", MADE_WITH, AGREEMENTS, "model.bin")
+    write_record(tmp_path / "record.json", MADE_WITH, AGREEMENTS)
     return tmp_path / "record.json"
 
 
@@ -36,20 +34,6 @@ def test_no_record_is_no_news(tmp_path: Path, caplog: pytest.LogCaptureFixture) 
 
 def test_other_circumstances_make_it_anew(path: Path) -> None:
     assert read_record(path, MADE_WITH | {"torch": "2.14.0"}) is None
-
-
-@pytest.mark.parametrize("content", [b"weighty", b"weight", b""])
-def test_a_damaged_file_is_named_and_made_anew(path: Path, content: bytes, caplog: pytest.LogCaptureFixture) -> None:
-    path.with_name("model.bin").write_bytes(content)
-    assert read_record(path, MADE_WITH) is None
-    assert "model.bin" in caplog.text
-    assert "damaged" in caplog.text
-
-
-def test_a_missing_file_is_a_damage(path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    path.with_name("model.bin").unlink()
-    assert read_record(path, MADE_WITH) is None
-    assert "damaged" in caplog.text
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"made_with": {}}', b"\xff"])
