@@ -114,12 +114,7 @@ class SupervisedObjective:
         if not self._fixed:
             return None
         batch = self._fixed[0]
-        lesion = lesion_classes(self.config.labels)
-        truth = torch.isin(batch.tissue[0], lesion)
-        answer = torch.isin(self._answer(network, batch)[0].argmax(0), lesion)
-        row = int(truth.sum((1, 2)).argmax())
-        image = grey(batch.image[0, 0, row])
-        return torch.cat([image, marked(image, truth[row]), marked(image, answer[row])], dim=2)
+        return side_by_side(batch, self._answer(network, batch), self.config.labels)
 
     @property
     def finished(self) -> bool:
@@ -200,6 +195,16 @@ def dice(answers: Sequence[tuple[Tensor, Batch]], labels: Sequence[str]) -> floa
         both += float((answer & truth).sum())
         either += float(answer.sum() + truth.sum())
     return 2 * both / either if either else 1.0
+
+
+def side_by_side(batch: Batch, logits: Tensor, labels: Sequence[str]) -> Tensor:
+    """Return the slice of the first patch with most lesion: as it is, with the truth, and with the answer."""
+    lesion = lesion_classes(labels)
+    truth = torch.isin(batch.tissue[0], lesion)
+    answer = torch.isin(logits[0].argmax(0), lesion)
+    row = int(truth.sum((1, 2)).argmax())
+    image = grey(batch.image[0, 0, row])
+    return torch.cat([image, marked(image, truth[row]), marked(image, answer[row])], dim=2)
 
 
 def grey(image: Tensor) -> Tensor:

@@ -143,11 +143,13 @@ def patient_folds(kinds: Kinds, k: int, *, seed: int) -> dict[str, int]:
     return fold_of
 
 
-def add_validation_heads(pool: HeadPool, sources: Sequence[HeadSource], *, count: int, seed: int) -> None:
+def add_validation_heads(
+    pool: HeadPool, sources: Sequence[HeadSource], *, count: int, seed: int, visits: int = 1
+) -> None:
     """Make the heads that a training is judged by, as far as the pool lacks them; always the same ones."""
     for number in range(pool.next_number(), count):
         source = sources[number % len(sources)]
-        pool.add(number, prepare(source.make(generator_for(seed, f"validation head {number}"))))
+        pool.add(number, prepare(source.make(generator_for(seed, f"validation head {number}"), visits=visits)))
 
 
 def _split(kinds: Kinds, held_out: Sequence[HeadSource], config: TrainingConfig) -> Sources:
