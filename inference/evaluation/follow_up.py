@@ -146,7 +146,7 @@ def answers(
     for method, second in again.items():
         merged = detected
         if can_resegment(second.manifest):
-            earlier = _volume(before.images[MRSequence.T1C])
+            earlier = _volume(before.images[MRSequence.T1C]) if method == MEMORY else None
             seen = lesion_probability(resegment(study, brain, second, known=known, earlier=earlier))
             merged = merged_probability(detected, seen, known, threshold=second.manifest.threshold)
         found[method] = lesions_at_known_places(merged, brain, known, model.manifest).array > 0
