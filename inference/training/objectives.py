@@ -8,17 +8,15 @@ from typing import Any, Protocol, Self, TypeVar
 import torch
 from torch import Generator, Tensor, nn
 
-from inference.labels import TISSUES_OF_LABEL
+from inference.labels import lesion_classes
 from inference.networks.unet import build_unet
 from inference.synthesis import chance
 from inference.training.config import TrainingConfig
-from inference.training.losses import LOSSES, lesion_probability
+from inference.training.losses import LOSSES, is_lesion, lesion_probability
 from inference.training.patches import Batch, HardPlaces, PatchPlan, Place, draw_batch
 from inference.training.pool import HeadPool
-from tracking.timepoint import Tissue
 
 VALIDATION_SEED = 2_000_003
-LESION = frozenset({Tissue.ENHANCING, Tissue.NECROSIS})
 # Patches of a validation that are computed at once: one on a lesion, one anywhere.
 AT_ONCE = 2
 
@@ -95,10 +93,11 @@ class SupervisedObjective:
     def loss(self, network: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         """Return the loss by its name, and the Dice of the batch."""
         logits = network(batch.image)
-        loss = LOSSES[self.config.loss](logits, batch.tissue, batch.lesions, batch.weight)
+        loss = self._loss(logits, batch)
         answer = logits.detach()
         if self.config.hard_mining:
-            self.hard.note(batch, lesion_probability(answer))
+            lesion = lesion_classes(self.config.labels)
+            self.hard.note(batch, lesion_probability(answer, lesion), lesion=lesion)
         return loss, {"dice": dice([(answer, batch)], self.config.labels)}
 
     def validate(self, network: nn.Module) -> dict[str, float]:
@@ -106,7 +105,7 @@ class SupervisedObjective:
         if not self._fixed:
             return {}
         answers = [(self._answer(network, batch), batch) for batch in self._fixed]
-        losses = [LOSSES[self.config.loss](logits, b.tissue, b.lesions, b.weight) for logits, b in answers]
+        losses = [self._loss(logits, batch) for logits, batch in answers]
         return {"loss": float(torch.stack(losses).mean()), "dice": dice(answers, self.config.labels)}
 
     def picture(self, network: nn.Module) -> Tensor | None:
@@ -115,8 +114,8 @@ class SupervisedObjective:
             return None
         batch = self._fixed[0]
         lesion = lesion_classes(self.config.labels)
-        truth = torch.isin(batch.tissue[0], lesion)
-        answer = torch.isin(self._answer(network, batch)[0].argmax(0), lesion)
+        truth = is_lesion(batch.tissue[0], lesion)
+        answer = is_lesion(self._answer(network, batch)[0].argmax(0), lesion)
         row = int(truth.sum((1, 2)).argmax())
         image = grey(batch.image[0, 0, row])
         return torch.cat([image, marked(image, truth[row]), marked(image, answer[row])], dim=2)
@@ -138,6 +137,10 @@ class SupervisedObjective:
     @cached_property
     def _fixed(self) -> list[Batch]:
         return list(fixed_batches(self.config, self.validation))
+
+    def _loss(self, logits: Tensor, batch: Batch) -> Tensor:
+        lesion = lesion_classes(self.config.labels)
+        return LOSSES[self.config.loss](logits, batch.tissue, batch.lesions, batch.weight, lesion=lesion)
 
     def _answer(self, network: nn.Module, batch: Batch) -> Tensor:
         device = next(network.parameters()).device
@@ -172,11 +175,6 @@ def fixed_batches(config: TrainingConfig, pool: HeadPool | None) -> Iterator[Bat
         yield draw_batch(pool, plan, generator=generator)
 
 
-def lesion_classes(labels: Sequence[str]) -> Tensor:
-    """Return the classes that are lesion: enhancing tissue and necrosis, but not edema."""
-    return torch.tensor([n for n, label in enumerate(labels) if LESION.intersection(TISSUES_OF_LABEL[label])])
-
-
 def dice(answers: Sequence[tuple[Tensor, Batch]], labels: Sequence[str]) -> float:
     """Return the Dice of all patches together: lesion answered against lesion outlined, where the truth is known.
 
@@ -194,9 +192,9 @@ def dice(answers: Sequence[tuple[Tensor, Batch]], labels: Sequence[str]) -> floa
     """
     both = either = 0.0
     for logits, batch in answers:
-        lesion = lesion_classes(labels).to(logits.device)
-        answer = torch.isin(logits.argmax(1), lesion) & (batch.weight > 0)
-        truth = torch.isin(batch.tissue, lesion) & (batch.weight > 0)
+        lesion = lesion_classes(labels)
+        answer = is_lesion(logits.argmax(1), lesion) & (batch.weight > 0)
+        truth = is_lesion(batch.tissue, lesion) & (batch.weight > 0)
         both += float((answer & truth).sum())
         either += float(answer.sum() + truth.sum())
     return 2 * both / either if either else 1.0

@@ -10,11 +10,12 @@ from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from inference.inputs import PRIOR_MASK
-from inference.labels import class_of_tissue
 from inference.preprocessing import POSITIONS, position_in_brain
 from inference.synthesis import chance
 from inference.synthesis.priors import fictitious_prior
+from inference.training.losses import Classes, is_lesion
 from inference.training.pool import HeadPool, PreparedHead, Visits
+from inference.training.truth import UNKNOWN, told
 
 OPTIONAL = ("T1", "T2", "FLAIR", "subtraction")
 MISSING = 0.3
@@ -42,7 +43,8 @@ class Batch:
     image
         float32 (batch, channels, i, j, k).
     tissue
-        int64 (batch, i, j, k): index of the class, 0 background.
+        int64 (batch, i, j, k): index of the class, 0 background; `truth.SOME_LESION` or `truth.NO_LESION` where no more
+        is known.
     lesions
         int64 (batch, i, j, k): 0 background, n the lesion of this number in its head.
     weight
@@ -78,7 +80,7 @@ class HardPlaces:
 
     places: deque[Place] = field(default_factory=lambda: deque(maxlen=HARD_PLACES))
 
-    def note(self, batch: Batch, lesion_probability: Tensor) -> None:
+    def note(self, batch: Batch, lesion_probability: Tensor, *, lesion: Classes) -> None:
         """Keep the worst error of each patch, if it is worse than `SURE_ERROR`.
 
         Parameters
@@ -87,8 +89,10 @@ class HardPlaces:
             What the network was given.
         lesion_probability
             float (batch, i, j, k).
+        lesion
+            The classes that are lesion.
         """
-        error = (lesion_probability - (batch.tissue > 0).float()).abs() * (batch.weight > 0)
+        error = (lesion_probability - is_lesion(batch.tissue, lesion).float()).abs() * (batch.weight > 0)
         edge = error.shape[-1]
         for n, (value, index) in enumerate(zip(*error.flatten(1).max(1), strict=True)):
             if float(value) <= SURE_ERROR:
@@ -224,11 +228,13 @@ def cut_patch(site: Site, visit: int, plan: PatchPlan, *, prior: Tensor | None, 
         before = _fictitious(lesions, cut(head.brain, start, edge), generator)
     else:
         before = cut(prior, start, edge).float()
+    truth = told(plan.labels)[cut(head.tissue, start, edge).long()]
+    known = ~cut(head.ignore, start, edge) & (truth != UNKNOWN)
     parts = (
         _image(head, start, plan, before, generator),
-        torch.tensor(class_of_tissue(plan.labels))[cut(head.tissue, start, edge).long()],
+        truth.where(known, 0),
         lesions.long(),
-        head.lesion_weights[lesions.long()] * ~cut(head.ignore, start, edge),
+        head.lesion_weights[lesions.long()] * known,
     )
     image, tissue, numbers, weight = (part.flip(-1) for part in parts) if site.flipped else parts
     return Patch(image=image, tissue=tissue, lesions=numbers, weight=weight)

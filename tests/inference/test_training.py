@@ -41,7 +41,7 @@ def pool(pools: Pools) -> HeadPool:
 
 
 def loss_of(name: str, logits: torch.Tensor, batch: Batch) -> float:
-    return float(LOSSES[name](logits, batch.tissue, batch.lesions, batch.weight))
+    return float(LOSSES[name](logits, batch.tissue, batch.lesions, batch.weight, lesion=[1, 2]))
 
 
 @pytest.mark.slow
@@ -257,7 +257,7 @@ def test_errors_are_noted_where_they_lie_and_drawn_again(pool: HeadPool) -> None
     for index in wrong[:3]:
         answer[tuple(index)] = 1 - answer[tuple(index)]
     hard = HardPlaces()
-    hard.note(batch, answer)
+    hard.note(batch, answer, lesion=[1, 2])
     assert len(hard.places) == 3  # nothing is wrong in the fourth
     for n, place in enumerate(hard.places):
         visits = pool.get(place.head)
@@ -272,6 +272,18 @@ def test_errors_are_noted_where_they_lie_and_drawn_again(pool: HeadPool) -> None
     again = hard.draw(pool, Generator().manual_seed(0))
     assert again is not None
     assert Place(head=again[0], voxel=tuple(again[2].tolist())) in hard.places
+
+
+def test_edema_that_is_not_taken_for_a_lesion_is_no_error(pool: HeadPool) -> None:
+    batch = draw_batch(pool, PLAN, generator=Generator().manual_seed(3))
+    lesion = (batch.tissue > 0).float()
+    edema = batch.tissue.clone()
+    edema[edema == 0] = 3
+    hard = HardPlaces()
+    hard.note(replace(batch, tissue=edema), lesion, lesion=[1, 2])
+    assert not hard.places
+    hard.note(replace(batch, tissue=edema), torch.ones_like(lesion), lesion=[1, 2])
+    assert len(hard.places) == 4
 
 
 def test_errors_in_heads_that_gave_way_are_forgotten(pool: HeadPool) -> None:
