@@ -17,8 +17,8 @@ studies of UCSF, Yale, Stanford and New York under new names: before such sets a
 import re
 from pathlib import Path
 
+from inference.label_schemes import BRATS_2021, BRATS_METS, LabelScheme
 from inference.training.datasets.files import Names, folders, images, nifti
-from inference.training.datasets.labels import BRATS_2021, BRATS_METS, LabelScheme
 from inference.training.datasets.records import Disease, Quality, StudyRecord
 from tracking.timepoint import MRSequence
 

@@ -19,8 +19,8 @@ import csv
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from inference.label_schemes import WHOLE_LESION
 from inference.training.datasets.files import Names, images, nifti
-from inference.training.datasets.labels import WHOLE_LESION
 from inference.training.datasets.records import Quality, StudyRecord
 from tracking.timepoint import MRSequence
 

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
+from inference.label_schemes import LabelScheme
 from inference.training.datasets.files import Names, images, nifti
-from inference.training.datasets.labels import LabelScheme
 from inference.training.datasets.records import Quality, StudyRecord
 from tracking.timepoint import MRSequence
 

@@ -10,18 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from inference.label_schemes import BRAINMETSHARE, BRATS_METS, ENHANCING_ALONE, WHOLE_LESION, YALE
 from inference.training.datasets.brats import read_brats_2021, read_brats_mets
 from inference.training.datasets.files import read_volume
-from inference.training.datasets.labels import (
-    BRAINMETSHARE,
-    BRATS_METS,
-    ENHANCING_ALONE,
-    WHOLE_LESION,
-    YALE,
-    Target,
-    possible_tissues,
-    target_of,
-)
+from inference.training.datasets.labels import Target, possible_tissues, target_of
 from inference.training.datasets.nyumets import read_nyumets
 from inference.training.datasets.plain import read_plain
 from inference.training.datasets.records import Disease, Quality, StudyRecord, by_patient, for_evaluation

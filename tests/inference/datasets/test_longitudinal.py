@@ -13,10 +13,11 @@ from monai.data.meta_tensor import MetaTensor
 from monai.transforms import Compose, RandFlipd, RandSpatialCropd, SpatialPadd
 from monai.utils import set_determinism
 
+from inference.label_schemes import OURS, WHOLE_LESION
 from inference.preprocessing import normalise, to_model_grid
 from inference.training.datasets.brats import read_brats_mets
 from inference.training.datasets.files import read_volume
-from inference.training.datasets.labels import NOTHING_KNOWN, OURS, WHOLE_LESION, Target
+from inference.training.datasets.labels import NOTHING_KNOWN, Target
 from inference.training.datasets.longitudinal import (
     CHANNELS,
     LongitudinalDataset,
@@ -200,7 +201,7 @@ def test_unknown_label_values_name_the_file(tmp_path: Path) -> None:
     samples.plain(tmp_path, studies={"p1": ["1"]})
     samples.write(tmp_path / "p1" / "1" / "labels.nii.gz", np.full(samples.SHAPE, 9, np.uint8))
     records = read_plain(tmp_path, data_set="x", scheme=OURS, quality=Quality.GOLD)
-    with pytest.raises(ValueError, match=r"p1/1/labels\.nii\.gz has the label 9, which means nothing in brainmets"):
+    with pytest.raises(ValueError, match=r"p1/1/labels\.nii\.gz has the label 9, which means nothing in node"):
         item(records)
 
 
