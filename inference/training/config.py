@@ -9,11 +9,13 @@ from typing import Literal
 from inference.inputs import check_channels
 from inference.labels import check_labels
 from inference.manifest import Activation, Normalisation
+from inference.training.datasets.doors import door_and_folder
 from inference.training.losses import LOSSES
 
 ObjectiveName = Literal["supervised", "ssl"]
 OptimiserName = Literal["adamw", "adam", "sgd"]
 ScheduleName = Literal["cosine", "constant", "poly"]
+LabelQuality = Literal["gold", "silver", "synthetic"]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
 EDGE_STEP = 16
@@ -43,6 +45,13 @@ class TrainingConfig:
         After each convolution, see `inference.networks.unet.build_unet`.
     channels, labels
         Input channels and classes of the network, as in a model's manifest.
+    labelled
+        Labelled data sets to learn from, each ``kind=folder`` with a kind of `inference.training.datasets.doors`.
+    label_quality
+        Least quality of labels that are learned from: ``gold`` (reviewed), ``silver``, or ``synthetic``. Only gold
+        labels of metastases judge.
+    synthetic_heads
+        Learn from heads with synthetic lesions, beside the labelled data sets.
     loss
         Name of one of `inference.training.losses.LOSSES`.
     patches
@@ -85,7 +94,8 @@ class TrainingConfig:
         Validations without a gain after which ``ssl`` ends.
     folds
         Parts into which the patients are split; 0: all are trained on, and validation shows the heads of the centres
-        that no training sees. A training that decides by its validation (``ssl``) then sets every fifth patient aside.
+        that no training sees. A training that decides by its validation (``ssl``), or learns from labelled data sets
+        and is judged, then sets every fifth patient aside.
     fold
         The part that validates, from 0; None: each in turn, one training after another.
     fold_seed
@@ -120,6 +130,9 @@ class TrainingConfig:
     normalisation: Normalisation = "instance"
     channels: tuple[str, ...] = ("T1c", "prior_mask", "position_i", "position_j", "position_k")
     labels: tuple[str, ...] = ("background", "enhancing", "necrosis")
+    labelled: tuple[str, ...] = ()
+    label_quality: LabelQuality = "silver"
+    synthetic_heads: bool = True
     loss: str = "dice_ce_component"
     patches: tuple[int, ...] = (48, 48, 64)
     batch: int | None = None
@@ -157,6 +170,10 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         check_channels(self.channels)
         check_labels(self.labels)
+        for text in self.labelled:
+            door_and_folder(text)
+        if not self.labelled and not self.synthetic_heads:
+            raise ValueError("synthetic_heads = false leaves nothing to learn from: name a data set with labelled")
         if self.loss not in LOSSES:
             raise ValueError(f"loss {self.loss!r}: choose one of {', '.join(LOSSES)}")
         if not self.patches or any(edge % EDGE_STEP or edge < SMALLEST_EDGE for edge in self.patches):

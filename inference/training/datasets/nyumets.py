@@ -84,6 +84,22 @@ def read_nyumets(root: Path, *, table: Path, time_series: Path | None = None) ->
     return tuple(records)
 
 
+def read_nyumets_folder(root: Path) -> tuple[StudyRecord, ...]:
+    """Return the studies of NYUMets with ``imaging.csv``, and ``timeseries.csv`` if it is there, in the same folder.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such table, or no study of it.
+    ValueError
+        As `read_nyumets`.
+    """
+    table, time_series = root / "imaging.csv", root / "timeseries.csv"
+    if not table.exists():
+        raise FileNotFoundError(f"{root} has no imaging.csv; give the folder that holds it beside imaging/.")
+    return read_nyumets(root, table=table, time_series=time_series if time_series.exists() else None)
+
+
 def _days(table: Path) -> dict[str, int]:
     rows = enumerate(_rows(table, TIME_COLUMNS), start=2)
     return {

@@ -54,9 +54,18 @@ def brain_on(study: StudyRecord, grid: Volume, *, sample: Sampler = resample_lik
 
 
 def image_on(study: StudyRecord, sequence: MRSequence, grid: Volume, *, sample: Sampler = resample_like) -> Volume:
-    """Return an image on a grid, float32."""
+    """Return an image on a grid, float32.
+
+    Raises
+    ------
+    ValueError
+        If the file cannot be read or has values that are no numbers; the message names it.
+    """
+    image = read_volume(study.images[sequence])
+    if not np.isfinite(image.array).all():
+        raise ValueError(f"{study.images[sequence]} has voxels that are no number; write it again without NaN.")
     # Half a voxel of the grid may lie beyond the last voxel centre: extend the image there.
-    return sample(read_volume(study.images[sequence]).pad(1, mode="edge"), grid)
+    return sample(image.pad(1, mode="edge"), grid)
 
 
 def possible_on(study: StudyRecord, grid: Volume, *, sample: Sampler = resample_like) -> Volume:

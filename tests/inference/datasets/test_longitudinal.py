@@ -230,7 +230,7 @@ def test_in_a_whole_head_the_brain_is_found_as_in_inference(tmp_path: Path, monk
     (record,) = read_plain(tmp_path, data_set="x", scheme=WHOLE_LESION, quality=Quality.GOLD)
     box = np.zeros(head.shape, bool)
     box[20:30, 22:40, 20:40] = True
-    monkeypatch.setattr(volumes, "find_brain", lambda image, *, threads: image.with_array(box))
+    monkeypatch.setattr(volumes, "find_brain", lambda image, **_: image.with_array(box))
     found = volumes.brain_of(record)
     assert found.array.dtype == np.uint8
     np.testing.assert_array_equal(found.array, box)
