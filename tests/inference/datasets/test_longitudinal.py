@@ -206,6 +206,13 @@ def test_unknown_label_values_name_the_file(tmp_path: Path) -> None:
         item(records)
 
 
+def test_voxels_that_are_no_number_are_refused(tmp_path: Path) -> None:
+    samples.plain(tmp_path, studies={"p1": ["1"]})
+    samples.write(tmp_path / "p1" / "1" / "flair.nii.gz", np.full(samples.SHAPE, np.nan, np.float32))
+    with pytest.raises(ValueError, match=r"flair\.nii\.gz has voxels that are no number; write it again"):
+        item(read_plain(tmp_path, data_set="x", scheme=WHOLE_LESION, quality=Quality.GOLD))
+
+
 def test_where_no_brain_is_found_a_mask_is_asked_for(tmp_path: Path) -> None:
     samples.plain(tmp_path, studies={"p1": ["1"]})
     folder = tmp_path / "p1" / "1"
