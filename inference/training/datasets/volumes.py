@@ -1,6 +1,8 @@
 """Files of a study as volumes on one grid: the brain as inference finds it, images, and what the labels say."""
 
 from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
 
 import fill_voids
 import numpy as np
@@ -17,6 +19,7 @@ from tracking.timepoint import MRSequence
 # Samples a volume at the voxels of a grid, as `tracking.geometry.resample_like` and `Registration.warp` do.
 Sampler = Callable[..., Volume]
 
+MOST_KEPT = 8
 T1_FIRST = (MRSequence.T1C, MRSequence.T1, MRSequence.T2, MRSequence.FLAIR)
 
 
@@ -36,8 +39,14 @@ def brain_of(study: StudyRecord) -> Volume:
     shown = image.with_array(fill_voids.fill(image.array != 0).astype(np.uint8))
     if float(shown.array.sum()) * image.voxel_volume / 1000 <= LARGEST_BRAIN_ML:
         return shown
+    return _found(path)
+
+
+@lru_cache(maxsize=MOST_KEPT)
+def _found(path: Path) -> Volume:
+    """Return the brain mask that inference would find, uint8; kept for a patient's next question, as it takes long."""
     try:
-        return find_brain(image, threads=1).astype(np.uint8)
+        return find_brain(read_volume(path), threads=1).astype(np.uint8)
     except ValueError as error:
         raise ValueError(f"{path}: {error}; or give a brain mask (StudyRecord.brain)") from error
 

@@ -237,10 +237,13 @@ def test_in_a_whole_head_the_brain_is_found_as_in_inference(tmp_path: Path, monk
     (record,) = read_plain(tmp_path, data_set="x", scheme=WHOLE_LESION, quality=Quality.GOLD)
     box = np.zeros(head.shape, bool)
     box[20:30, 22:40, 20:40] = True
-    monkeypatch.setattr(volumes, "find_brain", lambda image, **_: image.with_array(box))
+    asked: list[object] = []
+    monkeypatch.setattr(volumes, "find_brain", lambda image, **_: asked.append(image) or image.with_array(box))
     found = volumes.brain_of(record)
     assert found.array.dtype == np.uint8
     np.testing.assert_array_equal(found.array, box)
+    item((record,))
+    assert len(asked) == 1  # it takes long: what was found is kept
 
 
 def test_monai_transforms_treat_all_studies_alike(tmp_path: Path) -> None:
