@@ -26,11 +26,13 @@ DENIED: Final = np.float32(0)
 
 
 def can_resegment(manifest: ModelDescription) -> bool:
-    """Return whether a model makes use of a prior mask."""
-    return PRIOR_MASK in manifest.channels
+    """Return whether a model makes use of a prior mask or of earlier images."""
+    return PRIOR_MASK in manifest.channels or manifest.remembers
 
 
-def resegment(timepoint: Timepoint, brain: Volume, model: TissueModel, *, known: Volume) -> dict[Tissue, Volume]:
+def resegment(
+    timepoint: Timepoint, brain: Volume, model: TissueModel, *, known: Volume, earlier: Volume | None = None
+) -> dict[Tissue, Volume]:
     """Return the probability of each tissue, as `tissue_probabilities` does, with the prior's lesions in view.
 
     Parameters
@@ -40,18 +42,22 @@ def resegment(timepoint: Timepoint, brain: Volume, model: TissueModel, *, known:
     brain
         Its brain mask, on the grid of its T1c.
     model
-        One with the channel ``prior_mask``.
+        One with the channel ``prior_mask``, or one that remembers.
     known
         The prior study's lesions (more than 0), registered to the current study, on the same grid.
+    earlier
+        The prior study's T1c, registered, on the same grid, for a model that remembers.
 
     Raises
     ------
     ValueError
-        If the model has no such channel.
+        If the model is neither.
     """
     if not can_resegment(model.manifest):
-        raise ValueError(f"{model.manifest.name} has no channel {PRIOR_MASK}: it cannot segment lesions again")
-    return tissue_probabilities(timepoint, brain, model, prior=known)
+        raise ValueError(
+            f"{model.manifest.name} has no channel {PRIOR_MASK} and no memory: it cannot segment lesions again"
+        )
+    return tissue_probabilities(timepoint, brain, model, prior=known, earlier=earlier)
 
 
 def merged_probability(detected: Volume, resegmented: Volume, known: Volume, *, threshold: float) -> Volume:

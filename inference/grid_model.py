@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 from highdicom import Volume
 
-from inference.inputs import PRIOR_MASK, network_input
+from inference.inputs import EARLIER_T1C, PRIOR_MASK, network_input
 from inference.labels import TISSUES_OF_LABEL
 from inference.manifest import Manifest
 from inference.predictor import Predictor
@@ -44,13 +45,17 @@ class GridModel:
         raw = {str(MRSequence.T1C): image.array} | {
             name: resample_like(volume, image, interpolation="linear").array
             for name, volume in channels.items()
-            if name in self.manifest.channels and name not in (str(MRSequence.T1C), PRIOR_MASK)
+            if name in (*self.manifest.channels, EARLIER_T1C) and name not in (str(MRSequence.T1C), PRIOR_MASK)
         }
         known = None
         if PRIOR_MASK in channels and PRIOR_MASK in self.manifest.channels:
             known = resample_like(channels[PRIOR_MASK], image, interpolation="nearest").array > 0
         prepared = {name: normalise(array, mask.array) for name, array in raw.items()}
-        classes = self.predictor.predict(network_input(self.manifest.channels, prepared, mask.array, prior=known))
+        inputs = [network_input(self.manifest.channels, prepared, mask.array, prior=known)]
+        if self.manifest.remembers and EARLIER_T1C in prepared:
+            earlier = {str(MRSequence.T1C): prepared[EARLIER_T1C]}
+            inputs.insert(0, network_input(self.manifest.channels, earlier, mask.array))
+        classes = self.predictor.predict(np.concatenate(inputs))
         return {
             TISSUES_OF_LABEL[label][0]: resample_like(image.with_array(values), t1c, interpolation="linear")
             for label, values in zip(self.manifest.labels[1:], classes[1:], strict=True)

@@ -11,6 +11,8 @@ from tracking.timepoint import MRSequence
 
 PRIOR_MASK: Final = "prior_mask"
 SUBTRACTION: Final = "subtraction"
+# Not a channel of its own: a network with memory sees it first, through the channel of the T1c.
+EARLIER_T1C: Final = "earlier_T1c"
 SOURCES: Final = (*(str(sequence) for sequence in MRSequence), SUBTRACTION, PRIOR_MASK, *POSITIONS)
 
 

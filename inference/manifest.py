@@ -1,10 +1,14 @@
 """What a model is and what it expects, in one frozen value that is read from the file beside its weights."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 Activation = Literal["leaky_relu", "relu", "mish"]
 Normalisation = Literal["instance", "batch"]
+NetworkName = Literal["unet", "stt"]
+
+# Of a network with memory, as published (Link et al., Nat Commun 2024).
+MOST_TIMEPOINTS: Final = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +41,8 @@ class Manifest:
         Share by which neighbouring windows overlap.
     activation, normalisation
         After each convolution of the network.
+    network
+        ``unet``, or ``stt``: it also takes the images of an earlier study (`inference.inputs.EARLIER_T1C`).
     training_data, licence
         For the report and the model card.
     """
@@ -57,3 +63,9 @@ class Manifest:
     overlap: float = 0.5
     activation: Activation = "leaky_relu"
     normalisation: Normalisation = "instance"
+    network: NetworkName = "unet"
+
+    @property
+    def remembers(self) -> bool:
+        """Whether the model takes images of an earlier study."""
+        return self.network == "stt"

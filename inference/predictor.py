@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.manifest import Manifest
+from inference.manifest import MOST_TIMEPOINTS, Manifest
 from inference.threads import torch_threads
 from inference.windows import Network, Size, seen_voxels, slide
 
@@ -44,7 +44,8 @@ class Predictor(Protocol):
         ----------
         channels
             Normalised images, shape (channels, i, j, k), on cubic voxels of ``manifest.spacing_mm``; exactly 0 where
-            there is nothing to see.
+            there is nothing to see. A model that remembers takes the channels of earlier timepoints before those of
+            the newest, oldest first.
 
         Returns
         -------
@@ -115,7 +116,7 @@ class TorchPredictor:
             return slide(
                 channels,
                 run,
-                seen=seen_voxels(channels, self.manifest.channels),
+                seen=seen_voxels(channels, self.manifest.channels * timepoints_in(channels, self.manifest)),
                 labels=len(self.manifest.labels),
                 size=size,
                 overlap=self.manifest.overlap,
@@ -129,8 +130,13 @@ class TorchPredictor:
         network = self.network if device == CPU else copy.deepcopy(self.network).to(device)
 
         def run(window: NDArray[np.float32]) -> NDArray[np.float32]:
-            logits: NDArray[np.float32] = network(torch.from_numpy(window).to(home)).float().cpu().numpy()
-            return logits
+            if self.manifest.remembers:  # (1, time, channels, i, j, k)
+                visits = window.reshape(1, -1, len(self.manifest.channels), *window.shape[2:])
+                logits, _ = network(torch.from_numpy(visits).to(home))
+            else:
+                logits = network(torch.from_numpy(window).to(home))
+            answer: NDArray[np.float32] = logits.float().cpu().numpy()
+            return answer
 
         home = next(network.parameters()).device
         with ExitStack() as stack:
@@ -154,8 +160,17 @@ def check_channels(channels: NDArray[np.float32], manifest: Manifest) -> None:
         If it has another number of axes or channels.
     """
     wanted = len(manifest.channels)
-    if channels.ndim != 4 or channels.shape[0] != wanted:
-        raise ValueError(f"{manifest.name} takes {wanted} channels (channels, i, j, k), not {channels.shape}")
+    most = MOST_TIMEPOINTS if manifest.remembers else 1
+    if channels.ndim != 4 or channels.shape[0] not in range(wanted, wanted * most + 1, wanted):
+        raise ValueError(
+            f"{manifest.name} takes {wanted} channels (channels, i, j, k) at each of at most {most} timepoint(s), "
+            f"not {channels.shape}"
+        )
+
+
+def timepoints_in(channels: NDArray[np.float32], manifest: Manifest) -> int:
+    """Return how many timepoints an array of channels holds."""
+    return len(channels) // len(manifest.channels)
 
 
 def _fallbacks(device: str, window: Size) -> Iterator[tuple[str, Size]]:

@@ -9,7 +9,7 @@ from highdicom import Volume
 from numpy.typing import NDArray
 
 from inference.brain import find_brain
-from inference.inputs import PRIOR_MASK, SUBTRACTION, sequences_for
+from inference.inputs import EARLIER_T1C, PRIOR_MASK, SUBTRACTION, sequences_for
 from inference.postprocessing import OperatingPoint, find_lesions
 from inference.tissue_model import ModelDescription, TissueModel
 from tracking.geometry import resample_like
@@ -113,7 +113,12 @@ def lesions_at_known_places(probability: Volume, brain: Volume, known: Volume, m
 
 
 def tissue_probabilities(
-    timepoint: Timepoint, brain: Volume, model: TissueModel, *, prior: Volume | None = None
+    timepoint: Timepoint,
+    brain: Volume,
+    model: TissueModel,
+    *,
+    prior: Volume | None = None,
+    earlier: Volume | None = None,
 ) -> dict[Tissue, Volume]:
     """Run a model on one study.
 
@@ -123,6 +128,8 @@ def tissue_probabilities(
         As for `segment`.
     brain
         Brain mask on the grid of the T1c.
+    earlier
+        The prior study's T1c, registered, on the grid of the T1c, for a model that remembers; None: there is none.
 
     Returns
     -------
@@ -130,7 +137,10 @@ def tissue_probabilities(
         float32 probability of each tissue that the model knows, on the grid of the T1c, 0 away from the brain; a model
         that does not tell the tissues of a lesion apart answers for the whole lesion as `Tissue.ENHANCING`.
     """
-    return model.tissue_probabilities(_channels(timepoint, model.manifest.channels, prior), brain)
+    channels = _channels(timepoint, model.manifest.channels, prior)
+    if model.manifest.remembers and earlier is not None:
+        channels[EARLIER_T1C] = earlier.astype(np.float32)
+    return model.tissue_probabilities(channels, brain)
 
 
 def _channels(timepoint: Timepoint, wanted: Sequence[str], prior: Volume | None) -> dict[str, Volume]:

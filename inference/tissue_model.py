@@ -28,6 +28,10 @@ class ModelDescription(Protocol):
         """Sources of the input channels in order."""
 
     @property
+    def remembers(self) -> bool:
+        """Whether the model takes images of an earlier study."""
+
+    @property
     def threshold(self) -> float:
         """Probability from which a voxel is lesion."""
 

@@ -134,21 +134,29 @@ def _load_network(manifest: Manifest, manifest_path: Path) -> "nn.Module":
     """Return a network on the processor in evaluation mode; weights stored as float16 compute in float32."""
     from safetensors.torch import load_file  # late: checking weights needs no torch
 
-    from inference.networks.unet import build_unet
-
-    network = build_unet(
-        manifest.features,
-        channels=len(manifest.channels),
-        labels=len(manifest.labels),
-        activation=manifest.activation,
-        normalisation=manifest.normalisation,
-    )
+    network = _build_network(manifest)
     tensors: dict[str, Any] = {key: value.float() for key, value in load_file(weights_path(manifest_path)).items()}
     try:
         network.load_state_dict(tensors)
     except RuntimeError as error:
         raise WeightsError(f"the weights of {manifest.name} do not fit its features {manifest.features}") from error
     return network.eval()
+
+
+def _build_network(manifest: Manifest) -> "nn.Module":
+    from inference.networks.stt import SpatioTemporalUNet  # late: see above
+    from inference.networks.unet import build_unet
+
+    channels, labels = len(manifest.channels), len(manifest.labels)
+    if manifest.network == "stt":
+        return SpatioTemporalUNet(manifest.features, channels=channels, labels=labels)
+    return build_unet(
+        manifest.features,
+        channels=channels,
+        labels=labels,
+        activation=manifest.activation,
+        normalisation=manifest.normalisation,
+    )
 
 
 def _has_gpu() -> bool:

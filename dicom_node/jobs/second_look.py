@@ -17,7 +17,7 @@ from tracking.components import separate_touching
 from tracking.matching.sites import sites_of
 from tracking.measurement import measure_lesions
 from tracking.registration import Registration, RegistrationKind
-from tracking.timepoint import Timepoint, Tissue
+from tracking.timepoint import MRSequence, Timepoint, Tissue
 
 
 def look_again(
@@ -44,7 +44,10 @@ def look_again(
     manifest = description_of(job)
     seen = None
     if can_resegment(manifest) and known.array.any():
-        seen = resegment(timepoint_of(current), brain, model_of(job), known=known)
+        earlier = None
+        if manifest.remembers:
+            earlier = registration.warp(before.images[MRSequence.T1C], detected, interpolation="linear")
+        seen = resegment(timepoint_of(current), brain, model_of(job), known=known, earlier=earlier)
     probability = _merged(detected, seen, known, manifest)
     found = lesions_at_known_places(probability, brain, known, manifest)
     sites = sites_of(measure_lesions(before.lesions), before.lesions, registration.transform)

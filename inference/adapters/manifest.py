@@ -92,6 +92,7 @@ class PluginManifest(ABC):
     trusted: bool = False
 
     kind: ClassVar[str]
+    remembers: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if not self.channels or len(set(self.channels)) < len(self.channels):

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import date
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -26,7 +27,7 @@ from rich.table import Table
 from scipy import ndimage
 from torch import Generator
 
-from inference.evaluation.bootstrap import Bootstrap, Estimate
+from inference.evaluation.bootstrap import Bootstrap, Draws, Estimate
 from inference.evaluation.cases import AFFINE
 from inference.follow_up import can_resegment, merged_probability, resegment
 from inference.models import load_model, verify_model
@@ -35,13 +36,16 @@ from inference.synthesis.training_heads import TrainingHead
 from inference.tissue_model import TissueModel
 from inference.training.heads import HeadSource, validation_heads, validation_label_maps
 from inference.weights import default_manifest_path
-from tracking.timepoint import Timepoint
+from tracking.timepoint import MRSequence, Timepoint
 
 log = logging.getLogger(__name__)
 
-METHODS: Final = ("registration", "detection", "re-segmentation")
+MEMORY: Final = "memory"
+# Each is compared with the one before it; each is meant to be better.
+STEPS: Final = ("detection", "re-segmentation", MEMORY)
 SMALLEST_MM3: Final = 1.0
-SMALL_MM3: Final = 100
+SMALL_MM3: Final = (10, 100)
+GAINS: Final = ("dice_known", "dice_under_10_mm3", "dice_under_100_mm3", "change_error_ln", "change_error_mm3")
 RESAMPLES: Final = 2000
 
 
@@ -65,10 +69,15 @@ class LesionScore:
     dice: float | None
 
     @property
-    def change_error(self) -> float:
+    def change_error_ln(self) -> float:
         """Absolute error of ln(volume now / volume before), volumes under 1 mm³ counting as 1 mm³."""
         true, measured = (max(v, SMALLEST_MM3) for v in (self.volume_mm3, self.measured_mm3))
         return float(abs(np.log(measured / true)))
+
+    @property
+    def change_error_mm3(self) -> float:
+        """Absolute error of the change in volume: the earlier volume is the same on both sides."""
+        return abs(self.measured_mm3 - self.volume_mm3)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,8 +119,20 @@ def judge(marked: NDArray[np.bool_], before: NDArray[np.int16], now: NDArray[np.
     return scores
 
 
-def answers(visits: Sequence[TrainingHead], model: TissueModel) -> dict[str, NDArray[np.bool_]]:
-    """Return what each method marks on the last visit, bool (i, j, k)."""
+def answers(
+    visits: Sequence[TrainingHead], model: TissueModel, memory: TissueModel | None = None
+) -> dict[str, NDArray[np.bool_]]:
+    """Return what each method marks on the last visit, bool (i, j, k).
+
+    Parameters
+    ----------
+    visits
+        Of one patient, on one grid.
+    model
+        Detects, and segments again if it can.
+    memory
+        A model that remembers: it segments again with the earlier image in view, too. None: there is no such method.
+    """
     before, now = visits[-2], visits[-1]
     brain, known = _volume(now.brain), _volume((before.lesions > 0) & now.brain)
     study = Timepoint(
@@ -121,20 +142,25 @@ def answers(visits: Sequence[TrainingHead], model: TissueModel) -> dict[str, NDA
     nothing = known.with_array(np.zeros_like(known.array))
     alone = lesions_at_known_places(detected, brain, nothing, model.manifest)
     found = {"registration": known.array > 0, "detection": alone.array > 0}
-    merged = detected
-    if can_resegment(model.manifest):
-        again = lesion_probability(resegment(study, brain, model, known=known))
-        merged = merged_probability(detected, again, known, threshold=model.manifest.threshold)
-    found["re-segmentation"] = lesions_at_known_places(merged, brain, known, model.manifest).array > 0
+    again = {"re-segmentation": model} | ({} if memory is None else {MEMORY: memory})
+    for method, second in again.items():
+        merged = detected
+        if can_resegment(second.manifest):
+            earlier = _volume(before.images[MRSequence.T1C]) if method == MEMORY else None
+            seen = lesion_probability(resegment(study, brain, second, known=known, earlier=earlier))
+            merged = merged_probability(detected, seen, known, threshold=second.manifest.threshold)
+        found[method] = lesions_at_known_places(merged, brain, known, model.manifest).array > 0
     return found
 
 
-def score(source: HeadSource, model: TissueModel, *, number: int, head: str) -> FollowUpScore:
-    """Make one follow-up from a held-out head and judge every method on it."""
+def score(
+    source: HeadSource, model: TissueModel, *, number: int, head: str, memory: TissueModel | None = None
+) -> FollowUpScore:
+    """Make one follow-up from a held-out head and judge every method on it; see `answers` for the models."""
     visits = source.make(Generator().manual_seed(9_000_000 + number), visits=2)
     before, now = (visit.lesions.numpy().astype(np.int16) for visit in visits)
     unknown = visits[-1].ignore.numpy()
-    marked = {method: mask & ~unknown for method, mask in answers(visits, model).items()}
+    marked = {method: mask & ~unknown for method, mask in answers(visits, model, memory).items()}
     owner = places(before, now)
     return FollowUpScore(
         head=head,
@@ -154,38 +180,55 @@ def _volume(part: torch.Tensor) -> Volume:
 
 
 def summary(scores: Sequence[FollowUpScore]) -> dict[str, Any]:
-    """Return the figures of every method with 95 % intervals, resampled over heads."""
+    """Return the figures of every method, and each step's gain, with 95 % intervals, resampled over heads."""
     draws = Bootstrap.drawn((scan.head for scan in scores), resamples=RESAMPLES, seed=0)
-    return {"follow_ups": len(scores)} | {method: _figures(scores, method, draws) for method in METHODS}
+    methods = list(scores[0].lesions)
+    figures = {method: _figures(scores, method, draws) for method in methods}
+    steps = [method for method in STEPS if method in methods]
+    return {
+        "follow_ups": len(scores),
+        "lesions": sum(one.dice is not None for scan in scores for one in scan.lesions[methods[0]]),
+        "methods": {method: _estimates(of) for method, of in figures.items()},
+        "gains": {
+            f"{later} - {earlier}": _estimates({name: figures[later][name] - figures[earlier][name] for name in GAINS})
+            for earlier, later in pairwise(steps)
+        },
+    }
 
 
-def _figures(scores: Sequence[FollowUpScore], method: str, draws: Bootstrap) -> dict[str, Any]:
+def _figures(scores: Sequence[FollowUpScore], method: str, draws: Bootstrap) -> dict[str, Draws]:
     lesions = [(scan.head, lesion) for scan in scores for lesion in scan.lesions[method]]
     now = [(head, one) for head, one in lesions if one.dice is not None]
     known = [(head, one) for head, one in now if one.earlier_mm3]
-    small = [(head, one) for head, one in now if one.volume_mm3 < SMALL_MM3]
     gone = [(head, one) for head, one in lesions if not one.volume_mm3]
     values: dict[str, list[tuple[str, float | None]]] = {
         "dice_known": [(head, one.dice) for head, one in known],
         "dice_all": [(head, one.dice) for head, one in now],
-        f"dice_under_{SMALL_MM3}_mm3": [(head, one.dice) for head, one in small],
-        "change_error_ln": [(head, one.change_error) for head, one in known],
+        **{
+            f"dice_under_{most}_mm3": [(head, one.dice) for head, one in now if one.volume_mm3 < most]
+            for most in SMALL_MM3
+        },
+        "change_error_ln": [(head, one.change_error_ln) for head, one in known],
+        "change_error_mm3": [(head, one.change_error_mm3) for head, one in known],
         "gone_and_seen_gone": [(head, float(one.measured_mm3 < SMALLEST_MM3)) for head, one in gone],
         "false_positives_per_scan": [(scan.head, float(scan.false_positives[method])) for scan in scores],
     }
-    return {"lesions": len(now)} | {
-        name: asdict(draws.mean([head for head, _ in pairs], np.array([value for _, value in pairs], float)).estimate())
+    return {
+        name: draws.mean([head for head, _ in pairs], np.array([value for _, value in pairs], float))
         for name, pairs in values.items()
     }
 
 
-def table(figures: Mapping[str, Any]) -> Table:
-    """Return the figures as a table for the terminal."""
-    rows = [name for name in figures[METHODS[0]] if name != "lesions"]
-    result = Table("", *METHODS, title=f"{figures['follow_ups']} follow-ups, {figures[METHODS[0]]['lesions']} lesions")
-    for row in rows:
-        cells = [figures[method][row] for method in METHODS]
-        result.add_row(row, *(cell(Estimate(**each)) for each in cells))
+def _estimates(figures: Mapping[str, Draws]) -> dict[str, Any]:
+    return {name: asdict(drawn.estimate()) for name, drawn in figures.items()}
+
+
+def table(figures: Mapping[str, Any], part: str) -> Table:
+    """Return a part of the figures, ``methods`` or ``gains``, as a table for the terminal."""
+    columns = figures[part]
+    result = Table("", *columns, title=f"{figures['follow_ups']} follow-ups, {figures['lesions']} lesions: {part}")
+    for row in next(iter(columns.values()), {}):
+        result.add_row(row, *(cell(Estimate(**column[row])) for column in columns.values()))
     return result
 
 
@@ -197,14 +240,16 @@ def cell(estimate: Estimate) -> str:
     return f"{estimate.value:.3f}{interval}"
 
 
-def _score_one(source: HeadSource, manifest_path: Path, number: int, head: str) -> FollowUpScore:
-    return score(source, load_model(manifest_path, threads=1), number=number, head=head)
+def _score_one(source: HeadSource, path: Path, memory_path: Path | None, number: int, head: str) -> FollowUpScore:
+    memory = None if memory_path is None else load_model(memory_path, threads=1)
+    return score(source, load_model(path, threads=1), number=number, head=head, memory=memory)
 
 
 def main(
     out: Annotated[Path, typer.Option(help="JSON file to write.")],
     data: Annotated[Path, typer.Option(help="Folder with heads/ and label_maps/.")] = Path("../shared/data"),
     manifest: Annotated[Path | None, typer.Option(help="Model to judge; the package's own by default.")] = None,
+    memory: Annotated[Path | None, typer.Option(help="Model that remembers, to be judged beside it.")] = None,
     draws: Annotated[int, typer.Option(help="Follow-ups per held-out head.", min=1)] = 1,
     workers: Annotated[int, typer.Option(help="Follow-ups at a time, one thread each.")] = 2,
 ) -> None:
@@ -216,7 +261,7 @@ def main(
     sources = heads * draws
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), torch.set_num_threads, (1,)) as pool:
         futures = [
-            pool.submit(_score_one, source, path, number, str(number % len(heads)))
+            pool.submit(_score_one, source, path, memory, number, str(number % len(heads)))
             for number, source in enumerate(sources)
         ]
         scores = []
@@ -226,7 +271,8 @@ def main(
     figures = {"model": model.name, "version": model.version, "sha256": model.sha256, **summary(scores)}
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-    Console().print(table(figures))
+    for part in ("methods", "gains"):
+        Console().print(table(figures, part))
 
 
 if __name__ == "__main__":

@@ -1,16 +1,14 @@
 """STT, the spatio-temporal network of NYUMets (Link et al., Nat Commun 2024): a U-Net that recalls earlier studies."""
 
 from collections.abc import Sequence
-from typing import Final
 
 import torch
 from monai.networks.nets.basic_unet import BasicUNet
 from torch import Tensor
 
+from inference.manifest import MOST_TIMEPOINTS
 from inference.networks.conv_lstm import ConvLSTMCell, LSTMState
 from inference.networks.unet import PUBLISHED_FEATURES, unet_settings
-
-MOST_TIMEPOINTS: Final = 8
 
 
 class SpatioTemporalUNet(BasicUNet):

@@ -17,7 +17,7 @@ log = logging.getLogger("inference.training")
 
 USUAL_DATA = Path("../shared/data")
 MANIFEST = "model.toml"
-Preset = StrEnum("Preset", ["default", "ucsf", "nyumets", "chuv"])
+Preset = StrEnum("Preset", ["default", "ucsf", "nyumets", "nyumets_stt", "chuv"])
 
 
 def main(  # noqa: PLR0913 - one for each option of the command line

@@ -8,11 +8,11 @@ from typing import Literal
 
 from inference.inputs import check_channels
 from inference.labels import check_labels
-from inference.manifest import Activation, Normalisation
+from inference.manifest import MOST_TIMEPOINTS, Activation, Normalisation
 from inference.training.datasets.doors import door_and_folder
 from inference.training.losses import LOSSES
 
-ObjectiveName = Literal["supervised", "ssl"]
+ObjectiveName = Literal["supervised", "ssl", "recall"]
 OptimiserName = Literal["adamw", "adam", "sgd"]
 ScheduleName = Literal["cosine", "constant", "poly"]
 LabelQuality = Literal["gold", "silver", "synthetic"]
@@ -31,14 +31,18 @@ class TrainingConfig:
     Attributes
     ----------
     objective
-        What is taught: ``supervised`` (lesions) or ``ssl`` (self-supervision: damaged patches are restored and told
-        apart, without any label).
+        What is taught: ``supervised`` (lesions), ``ssl`` (self-supervision: damaged patches are restored and told
+        apart, without any label) or ``recall`` (lesions at several visits of a patient, by a network with memory).
     pretrain
         Train with ``ssl`` first, for ``pretrain_steps`` at most, and start from what it learned.
     pretrain_steps
         Longest self-supervised training; it ends before when its validation gains no more, see ``patience``.
     initial
         Checkpoint of another training whose averaged weights a new one starts from.
+    visits
+        Visits of each head; more than one for ``recall``.
+    memory_only
+        For ``recall``: the U-Net of ``initial`` stays as it is, and the memory alone learns.
     features
         Channel counts of the network's five levels and of its last stage.
     activation, normalisation
@@ -125,6 +129,8 @@ class TrainingConfig:
     pretrain: bool = False
     pretrain_steps: int = 2000
     initial: str | None = None
+    visits: int = 1
+    memory_only: bool = False
     features: tuple[int, ...] = (16, 16, 32, 64, 128, 16)
     activation: Activation = "leaky_relu"
     normalisation: Normalisation = "instance"
@@ -180,12 +186,25 @@ class TrainingConfig:
             raise ValueError(f"patches {self.patches}: give edges of {SMALLEST_EDGE} or more, multiples of {EDGE_STEP}")
         if self.pretrain and (self.objective == "ssl" or self.initial is not None):
             raise ValueError("pretrain gives a supervised training its weights: leave out initial and objective = ssl")
+        self._check_recall()
         self._check_numbers()
         if (self.objective == "ssl" or self.pretrain) and min(map(self.batch_of, self.patches)) < LEAST_CONTRASTED:
             raise ValueError(
                 f"patches {self.patches}: self-supervision tells the patches of a batch apart and needs "
                 f"{LEAST_CONTRASTED} or more of them; raise batch or batch_voxels"
             )
+
+    def _check_recall(self) -> None:
+        recalls = self.objective == "recall"
+        if recalls != (self.visits > 1) or self.visits > MOST_TIMEPOINTS:
+            raise ValueError(
+                f"visits {self.visits} with objective {self.objective}: recall takes 2 to {MOST_TIMEPOINTS} visits, "
+                "every other objective 1"
+            )
+        if recalls and (self.activation, self.normalisation) != ("leaky_relu", "instance"):
+            raise ValueError("the network of recall has leaky_relu and instance normalisation: give no others")
+        if self.memory_only and not (recalls and self.initial):
+            raise ValueError("memory_only keeps a trained U-Net as it is: give objective = recall and initial")
 
     def _check_numbers(self) -> None:
         for name in ("accumulation", "epoch_steps", "patience", "seeds", "first_heads", "threads", "learning_rate"):
@@ -217,5 +236,5 @@ class TrainingConfig:
         return None if self.epochs is None else self.epochs * self.epoch_steps
 
     def batch_of(self, edge: int) -> int:
-        """Return how many patches of this edge make a batch."""
-        return self.batch or max(1, round(self.batch_voxels / edge**3))
+        """Return how many patches of this edge make a batch, at as many visits as there are."""
+        return self.batch or max(1, round(self.batch_voxels / self.visits / edge**3))

@@ -98,6 +98,7 @@ def export_weights(checkpoint: Path, manifest_path: Path, card: Card) -> Manifes
         overlap=0.25,
         training_data=card.training_data,
         licence=card.licence,
+        network="stt" if settings.get("objective") == "recall" else "unet",
         **{key: settings[key] for key, usual in USUAL_NETWORK.items() if settings.get(key, usual) != usual},
     )
     write_manifest(manifest, manifest_path)

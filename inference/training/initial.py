@@ -7,19 +7,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from inference.networks.memory import start_from_unet
+from inference.networks.stt import SpatioTemporalUNet
 from inference.training.checkpoint import TrainingState, read_checkpoint
 from inference.training.config import TrainingConfig
 
 NEW_CLASS_PENALTY = 2.0
 SSL_NETWORK = "unet."
 LAST_STAGE = "final_conv."
+MEMORY = "convlstm."
 
 
 def start_from(path: Path, state: TrainingState, config: TrainingConfig) -> None:
     """Give a fresh state the averaged weights of a checkpoint.
 
     The other network may have had fewer input channels or classes, see `widened`. Of a self-supervised network, encoder
-    and decoder are taken; its last stage, which restores images, gives way to the fresh one.
+    and decoder are taken; its last stage, which restores images, gives way to the fresh one. A U-Net becomes an STT
+    whose memory changes nothing yet, see `inference.networks.memory`.
 
     Raises
     ------
@@ -39,7 +43,12 @@ def start_from(path: Path, state: TrainingState, config: TrainingConfig) -> None
     if config.objective == "ssl" or not taught_ssl:
         _check_names("labels", settings.get("labels"), config.labels, path)
     carried = _encoder_and_decoder(saved["average"]) if taught_ssl and config.objective != "ssl" else saved["average"]
-    wanted = state.average.state_dict()
+    teaches_memory = config.objective == "recall" and settings.get("objective") != "recall"
+    wanted = {
+        key: value
+        for key, value in state.average.state_dict().items()
+        if not (teaches_memory and key.startswith(MEMORY))
+    }
     missing = [key for key in wanted if key not in carried and not (taught_ssl and key.startswith(LAST_STAGE))]
     unknown = sorted(carried.keys() - wanted.keys())
     if missing or unknown:
@@ -49,7 +58,10 @@ def start_from(path: Path, state: TrainingState, config: TrainingConfig) -> None
         )
     weights = {key: widened(carried[key], value) if key in carried else value for key, value in wanted.items()}
     for network in (state.network, state.average):
-        network.load_state_dict(weights)
+        if teaches_memory and isinstance(network, SpatioTemporalUNet):
+            start_from_unet(network, weights)
+        else:
+            network.load_state_dict(weights)
 
 
 def widened(weights: Tensor, wanted: Tensor) -> Tensor:

@@ -121,9 +121,13 @@ class _Visit:
 
 
 def labelled_patients(
-    records: Iterable[StudyRecord], names: dict[PatientKey, str], *, sequences: tuple[MRSequence, ...] = ()
+    records: Iterable[StudyRecord],
+    names: dict[PatientKey, str],
+    *,
+    visits: int = 1,
+    sequences: tuple[MRSequence, ...] = (),
 ) -> list[list[LabelledPatient]]:
-    """Return the patients of studies with labels and a T1c, one list for each data set.
+    """Return the patients of studies with labels and a T1c who have as many as there are visits; a list per data set.
 
     Parameters
     ----------
@@ -131,6 +135,8 @@ def labelled_patients(
         In any order; others are left out.
     names
         From `names_of`.
+    visits
+        How many studies a patient must have at least.
     sequences
         What is wanted beside the T1c.
     """
@@ -138,7 +144,8 @@ def labelled_patients(
     found: dict[str, list[LabelledPatient]] = {}
     for (data_set, _), studies in by_patient(usable).items():
         patient = LabelledPatient(patient=names[studies[0].patient], studies=studies, sequences=sequences)
-        found.setdefault(data_set, []).append(patient)
+        if len(studies) >= visits:
+            found.setdefault(data_set, []).append(patient)
     return list(found.values())
 
 

@@ -18,6 +18,7 @@ from inference.training.initial import start_from
 from inference.training.objectives import Objective, SupervisedObjective
 from inference.training.optimisation import chosen_precision
 from inference.training.pool import HeadPool, Recipe, fill, start_worker
+from inference.training.recall import RecallObjective
 from inference.training.sources import Sources, add_validation_heads, blank_channels
 from inference.training.ssl import SelfSupervisedObjective
 from inference.training.train import Run, check_workers, new_state, train
@@ -30,9 +31,10 @@ POLL_S = 0.5
 FREE = frozenset(
     {"steps", "epochs", "minutes", "checkpoint_s", "workers", "worker_duty", "threads", "pool_heads", "first_heads"}
 )
-OBJECTIVES: dict[str, type[SupervisedObjective] | type[SelfSupervisedObjective]] = {
+OBJECTIVES: dict[str, type[SupervisedObjective] | type[SelfSupervisedObjective] | type[RecallObjective]] = {
     "supervised": SupervisedObjective,
     "ssl": SelfSupervisedObjective,
+    "recall": RecallObjective,
 }
 
 FindSources = Callable[[TrainingConfig], Sources]
@@ -138,7 +140,7 @@ def pools_in(folder: Path, config: TrainingConfig) -> Pools:
 @contextmanager
 def heads(config: TrainingConfig, sources: Sources, pools: Pools) -> Iterator[tuple[SpawnProcess, ...]]:
     """Keep pools filled: enough to begin with, and more as long as the block runs; yield the processes that do it."""
-    recipe = Recipe(sources=sources.training, seed=config.seed)
+    recipe = Recipe(sources=sources.training, seed=config.seed, visits=config.visits)
     workers = tuple(
         start_worker(recipe, pools.training, turn=(n, config.workers), duty=config.worker_duty)
         for n in range(config.workers)
@@ -147,7 +149,11 @@ def heads(config: TrainingConfig, sources: Sources, pools: Pools) -> Iterator[tu
         if config.validate_every:
             log.info("heads to judge by: %d", config.validation_heads)
             add_validation_heads(
-                pools.validation, sources.validation, count=config.validation_heads, seed=config.fold_seed
+                pools.validation,
+                sources.validation,
+                count=config.validation_heads,
+                seed=config.fold_seed,
+                visits=config.visits,
             )
         if not workers:
             log.info("heads to learn from: %d", config.first_heads)

@@ -93,7 +93,7 @@ class SupervisedObjective:
     def loss(self, network: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         """Return the loss by its name, and the Dice of the batch."""
         logits = network(batch.image)
-        loss = self._loss(logits, batch)
+        loss = loss_of(self.config, logits, batch)
         answer = logits.detach()
         if self.config.hard_mining:
             lesion = lesion_classes(self.config.labels)
@@ -105,7 +105,7 @@ class SupervisedObjective:
         if not self._fixed:
             return {}
         answers = [(self._answer(network, batch), batch) for batch in self._fixed]
-        losses = [self._loss(logits, batch) for logits, batch in answers]
+        losses = [loss_of(self.config, logits, batch) for logits, batch in answers]
         return {"loss": float(torch.stack(losses).mean()), "dice": dice(answers, self.config.labels)}
 
     def picture(self, network: nn.Module) -> Tensor | None:
@@ -113,12 +113,7 @@ class SupervisedObjective:
         if not self._fixed:
             return None
         batch = self._fixed[0]
-        lesion = lesion_classes(self.config.labels)
-        truth = is_lesion(batch.tissue[0], lesion)
-        answer = is_lesion(self._answer(network, batch)[0].argmax(0), lesion)
-        row = int(truth.sum((1, 2)).argmax())
-        image = grey(batch.image[0, 0, row])
-        return torch.cat([image, marked(image, truth[row]), marked(image, answer[row])], dim=2)
+        return side_by_side(batch, self._answer(network, batch), self.config.labels)
 
     @property
     def finished(self) -> bool:
@@ -138,14 +133,16 @@ class SupervisedObjective:
     def _fixed(self) -> list[Batch]:
         return list(fixed_batches(self.config, self.validation))
 
-    def _loss(self, logits: Tensor, batch: Batch) -> Tensor:
-        lesion = lesion_classes(self.config.labels)
-        return LOSSES[self.config.loss](logits, batch.tissue, batch.lesions, batch.weight, lesion=lesion)
-
     def _answer(self, network: nn.Module, batch: Batch) -> Tensor:
         device = next(network.parameters()).device
         logits: Tensor = network(batch.image.to(device)).float().cpu()
         return logits
+
+
+def loss_of(config: TrainingConfig, logits: Tensor, batch: Batch) -> Tensor:
+    """Return the loss that the settings name."""
+    lesion = lesion_classes(config.labels)
+    return LOSSES[config.loss](logits, batch.tissue, batch.lesions, batch.weight, lesion=lesion)
 
 
 def unet_of(config: TrainingConfig, *, labels: int) -> nn.Module:
@@ -198,6 +195,16 @@ def dice(answers: Sequence[tuple[Tensor, Batch]], labels: Sequence[str]) -> floa
         both += float((answer & truth).sum())
         either += float(answer.sum() + truth.sum())
     return 2 * both / either if either else 1.0
+
+
+def side_by_side(batch: Batch, logits: Tensor, labels: Sequence[str]) -> Tensor:
+    """Return the slice of the first patch with most lesion: as it is, with the truth, and with the answer."""
+    lesion = lesion_classes(labels)
+    truth = is_lesion(batch.tissue[0], lesion)
+    answer = is_lesion(logits[0].argmax(0), lesion)
+    row = int(truth.sum((1, 2)).argmax())
+    image = grey(batch.image[0, 0, row])
+    return torch.cat([image, marked(image, truth[row]), marked(image, answer[row])], dim=2)
 
 
 def grey(image: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import resources
 from itertools import chain
 from pathlib import Path
@@ -149,14 +150,16 @@ def patient_folds(kinds: Kinds, k: int, *, seed: int) -> dict[str, int]:
     return fold_of
 
 
-def add_validation_heads(pool: HeadPool, sources: Sequence[HeadSource], *, count: int, seed: int) -> None:
+def add_validation_heads(
+    pool: HeadPool, sources: Sequence[HeadSource], *, count: int, seed: int, visits: int = 1
+) -> None:
     """Make the heads that a training is judged by, as far as the pool lacks them; always the same ones."""
     if not sources:
         log.warning("no head to be judged by: no patient with gold labels of metastases was set aside")
         return
     for number in range(pool.next_number(), count):
         source = sources[number % len(sources)]
-        pool.add(number, prepare(source.make(generator_for(seed, f"validation head {number}"))))
+        pool.add(number, prepare(source.make(generator_for(seed, f"validation head {number}"), visits=visits)))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -191,16 +194,17 @@ def _with_labelled(synthetic: _Candidates, config: TrainingConfig) -> Sources:
     """Add the labelled data sets that the settings name, or put them in the place of synthetic heads, and split."""
     if not config.labelled:
         return _split(synthetic, config)
-    sequences = sequences_of(config.channels)
     every = read_data_sets(config.labelled)
-    names = names_of(every)
-    learn = labelled_patients(at_least(every, Quality[config.label_quality.upper()]), names, sequences=sequences)
+    wanted = partial(
+        labelled_patients, names=names_of(every), visits=config.visits, sequences=sequences_of(config.channels)
+    )
+    learn = wanted(at_least(every, Quality[config.label_quality.upper()]))
     if not learn:
         raise ValueError(
-            f"labelled {', '.join(config.labelled)}: none of {len(every)} studies has a T1c and labels of quality "
-            f"{config.label_quality} or better; lower label_quality, or name other data sets"
+            f"labelled {', '.join(config.labelled)}: of {len(every)} studies, no patient has {config.visits} with a "
+            f"T1c and labels of quality {config.label_quality} or better; lower label_quality, or name other data sets"
         )
-    judge = labelled_patients(for_evaluation(every), names, sequences=sequences)
+    judge = wanted(for_evaluation(every))
     if not config.synthetic_heads:
         return _split(_Candidates(learn=learn, judge=judge), config)
     return _split(

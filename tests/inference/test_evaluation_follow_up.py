@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from inference.evaluation.follow_up import METHODS, FollowUpScore, LesionScore, judge, places, score, summary
+from inference.evaluation.follow_up import FollowUpScore, LesionScore, judge, places, score, summary
 from inference.grid_model import GridModel
 from inference.training.heads import HeadSource
 from tests.inference.test_predictor import MANIFEST
 
 SHAPE = (48, 48, 48)
+METHODS = ("registration", "detection", "re-segmentation")
 
 
 def ball(centre: tuple[int, int, int], radius: float) -> NDArray[np.bool_]:
@@ -35,8 +36,8 @@ def test_each_lesion_is_judged_within_its_own_place() -> None:
     assert (grown.dice, same.dice, gone.dice) == (1.0, 0.0, None)
     assert grown.volume_mm3 == ball(GROWN, 5).sum()
     assert grown.earlier_mm3 == ball(GROWN, 3).sum()
-    assert grown.change_error == 0
-    assert same.change_error == pytest.approx(np.log(ball(SAME, 4).sum()))  # measured as 1 mm³
+    assert grown.change_error_ln == 0
+    assert same.change_error_ln == pytest.approx(np.log(ball(SAME, 4).sum()))  # measured as 1 mm³
     assert gone.measured_mm3 == ball(GONE, 2).sum()
 
 
@@ -62,7 +63,7 @@ def test_figures_are_means_with_intervals_over_scans() -> None:
         )
         for n in range(4)
     ]
-    figures = summary(scans)["detection"]
+    figures = summary(scans)["methods"]["detection"]
     assert figures["change_error_ln"]["value"] == pytest.approx(0.15)  # lesions that were there before
     assert figures["change_error_ln"]["n"] == 4
     assert figures["dice_all"]["n"] == 8
@@ -82,15 +83,48 @@ class Bright:
         return np.stack([~found, found]).astype(np.float32)
 
 
+class Brighter:
+    """A model with memory that finds what is brighter than it was."""
+
+    manifest = replace(MANIFEST, network="stt", minimum_volume_mm3=3.0)
+
+    def predict(self, channels: NDArray[np.float32]) -> NDArray[np.float32]:
+        earlier, now = channels  # the study before comes first
+        found = now - earlier > 1.2
+        return np.stack([~found, found]).astype(np.float32)
+
+
 def test_every_method_is_judged_on_the_same_follow_up(ball_head: HeadSource) -> None:
-    result: Any = score(ball_head, GridModel(predictor=Bright()), number=3, head="balls")
-    counts = {method: len(result.lesions[method]) for method in METHODS}
+    model, memory = GridModel(predictor=Bright()), GridModel(predictor=Brighter())
+    result: Any = score(ball_head, model, number=3, head="balls", memory=memory)
+    counts = {method: len(lesions) for method, lesions in result.lesions.items()}
+    assert list(counts) == [*METHODS, "memory"]
     assert len(set(counts.values())) == 1
-    truth = [[one.volume_mm3 for one in result.lesions[method]] for method in METHODS]
-    assert truth[0] == truth[1] == truth[2]
-    dice = {method: np.mean([one.dice for one in result.lesions[method]]) for method in METHODS}
+    truth = [[one.volume_mm3 for one in lesions] for lesions in result.lesions.values()]
+    assert all(volumes == truth[0] for volumes in truth)
+    dice = {method: np.mean([one.dice for one in result.lesions[method]]) for method in counts}
     assert dice["detection"] > 0.8  # balls are bright; the visits' balls lie elsewhere, so the prior alone is worthless
     assert dice["registration"] < 0.5
+    assert "memory" not in score(ball_head, model, number=3, head="balls").lesions
+
+
+def test_a_gain_is_the_difference_of_a_method_and_the_one_before_it() -> None:
+    errors = {"registration": 0.9, "detection": 0.5, "re-segmentation": 0.3, "memory": 0.2}
+    scans = [
+        FollowUpScore(
+            head=str(n),
+            lesions={method: [lesion(error + 0.01 * n)] for method, error in errors.items()},
+            false_positives=dict.fromkeys(errors, 0),
+        )
+        for n in range(4)
+    ]
+    gains = summary(scans)["gains"]
+    assert list(gains) == ["re-segmentation - detection", "memory - re-segmentation"]
+    assert gains["re-segmentation - detection"]["change_error_ln"]["value"] == pytest.approx(-0.2)
+    assert gains["memory - re-segmentation"]["dice_known"]["value"] == pytest.approx(0.1)
+    # 100 mm3 measured as 100 e^error
+    expected = np.mean([100 * (np.exp(0.2 + 0.01 * n) - np.exp(0.3 + 0.01 * n)) for n in range(4)])
+    assert gains["memory - re-segmentation"]["change_error_mm3"]["value"] == pytest.approx(expected)
 
 
 def test_follow_ups_of_one_head_are_no_independent_evidence() -> None:
@@ -104,7 +138,9 @@ def test_follow_ups_of_one_head_are_no_independent_evidence() -> None:
             for n, head in enumerate(heads)
         ]
 
-    apart, together = (summary(scans(heads))["detection"]["dice_all"] for heads in (list("abcdefgh"), list("aaaabbbb")))
+    apart, together = (
+        summary(scans(heads))["methods"]["detection"]["dice_all"] for heads in (list("abcdefgh"), list("aaaabbbb"))
+    )
     assert apart["value"] == pytest.approx(together["value"])
     assert together["high"] - together["low"] > apart["high"] - apart["low"]
-    assert summary(scans(list("aaaa")))["detection"]["dice_all"]["low"] is None
+    assert summary(scans(list("aaaa")))["methods"]["detection"]["dice_all"]["low"] is None

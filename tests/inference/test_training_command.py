@@ -52,6 +52,7 @@ def command(*arguments: str) -> tuple[int, str]:
         ("default", ["."]),
         ("ucsf", ["seed_0", "seed_1"]),
         ("nyumets", ["seed_0", "seed_1"]),
+        ("nyumets_stt", ["seed_0", "seed_1"]),
         ("chuv", ["fold_0"]),
     ],
 )

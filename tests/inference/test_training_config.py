@@ -29,6 +29,11 @@ from inference.training.config import TrainingConfig
         ({"objective": "ssl", "batch": 1}, "self-supervision tells the patches of a batch apart and needs 2"),
         ({"pretrain": True, "patches": (96,)}, "raise batch or batch_voxels"),
         ({"pretrain": True, "initial": "a.pt"}, "leave out initial"),
+        ({"objective": "recall"}, "visits 1 with objective recall: recall takes 2 to 8 visits"),
+        ({"objective": "recall", "visits": 9}, "visits 9 with objective recall"),
+        ({"visits": 2}, "visits 2 with objective supervised"),
+        ({"objective": "recall", "visits": 2, "activation": "relu"}, "give no others"),
+        ({"objective": "recall", "visits": 2, "memory_only": True}, "give objective = recall and initial"),
     ],
 )
 def test_what_cannot_work_is_refused(settings: dict[str, Any], message: str) -> None:
@@ -46,3 +51,4 @@ def test_a_batch_has_as_many_patches_as_fit_unless_their_number_is_given() -> No
     config = TrainingConfig(batch_voxels=450_000)
     assert [config.batch_of(edge) for edge in (48, 64, 96)] == [4, 2, 1]
     assert TrainingConfig(batch=6).batch_of(96) == 6
+    assert TrainingConfig(objective="recall", visits=2, batch_voxels=450_000).batch_of(48) == 2

@@ -174,6 +174,15 @@ def test_visits_are_registered_and_lesions_keep_their_numbers(tmp_path: Path) ->
         patient.make(Generator(), visits=4)
 
 
+def test_patients_with_fewer_studies_than_visits_are_left_out(tmp_path: Path) -> None:
+    text = clinic(tmp_path, studies={"p1": ["1", "2"], "p2": ["1"]})
+    config = replace(ALONE, labelled=(text,), objective="recall", visits=2)
+    ((patient,),) = find_sources(None, config).training
+    assert patient.patient == "our clinic/p1"
+    with pytest.raises(ValueError, match="of 3 studies, no patient has 3 with a T1c"):
+        find_sources(None, replace(config, visits=3))
+
+
 def test_no_name_of_a_patient_is_shown(tmp_path: Path) -> None:
     text = clinic(tmp_path, studies={"DOE_JANE": ["1"]})
     assert "DOE" not in repr(find_sources(None, replace(ALONE, labelled=(text,))).training)
@@ -250,7 +259,7 @@ def test_without_gold_labels_nothing_judges_and_that_is_said(tmp_path: Path, cap
 
 def test_labels_of_too_low_a_quality_are_told(tmp_path: Path) -> None:
     text = clinic(tmp_path, studies={"p1": ["1", "2"]}, quality="synthetic")
-    with pytest.raises(ValueError, match=r"none of 2 studies has a T1c and labels of quality silver or better; lower"):
+    with pytest.raises(ValueError, match=r"of 2 studies, no patient has 1 with .* of quality silver or better; lower"):
         find_sources(None, replace(ALONE, labelled=(text,)))
 
 

@@ -93,7 +93,9 @@ def test_a_wrong_file_or_preset_is_named(tmp_path: Path) -> None:
         read_settings(file=written(tmp_path, "batch = "))
     with pytest.raises(SettingsError, match=r"the settings .*absent\.toml cannot be read"):
         read_settings(file=tmp_path / "absent.toml")
-    with pytest.raises(SettingsError, match="there is no preset 'yale': choose one of chuv, default, nyumets, ucsf"):
+    with pytest.raises(
+        SettingsError, match="there is no preset 'yale': choose one of chuv, default, nyumets, nyumets_stt, ucsf"
+    ):
         read_settings("yale")
 
 

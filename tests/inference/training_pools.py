@@ -26,14 +26,14 @@ TINY = TrainingConfig(
 )
 
 
-def ball_pools(folder: Path, source: HeadSource) -> Pools:
+def ball_pools(folder: Path, source: HeadSource, *, visits: int = 1) -> Pools:
     """Three heads to learn from and two to be judged by, which stay."""
     pools = Pools(
         training=HeadPool(folder=folder / "pool", capacity=3),
         validation=HeadPool(folder=folder / "validation", capacity=2),
     )
-    fill(Recipe(sources=[[source]], seed=5), pools.training, heads=3)
-    fill(Recipe(sources=[[source]], seed=6), pools.validation, heads=2)
+    fill(Recipe(sources=[[source]], seed=5, visits=visits), pools.training, heads=3)
+    fill(Recipe(sources=[[source]], seed=6, visits=visits), pools.validation, heads=2)
     return pools
 
 

@@ -7,13 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from highdicom import Volume
+from numpy.typing import NDArray
 
+from dicom_node.jobs import second_look
 from dicom_node.jobs.artefacts import load_volume, save_volume
 from dicom_node.jobs.job import StudyJob
 from dicom_node.jobs.second_look import look_again
 from dicom_node.jobs.segmented import SegmentedStudy
 from dicom_node.studies.physics import SeriesPhysics
+from inference.grid_model import GridModel
 from tests.inference.test_adapters_nnunet import SOURCES, results_folder, thresholding, write_manifest
+from tests.inference.test_predictor import MANIFEST
 from tests.tracking.matching.test_matching import registration
 from tests.tracking.phantoms import CURRENT_UID, PRIOR_UID, empty_grid, timepoint, with_balls
 from tracking.measurement import measure_lesions
@@ -92,3 +96,24 @@ def test_a_users_nnunet_that_sees_the_prior_segments_known_lesions_again(
         assert now.total_volume_mm3 == pytest.approx(before.total_volume_mm3, rel=0.1)  # as the voxels fall
         assert now.volume_mm3[Tissue.NECROSIS] == now.total_volume_mm3
     assert remarks == ("Lesions kept only because the prior study has one at their place: 3; verify them.",)
+
+
+class Recalling:
+    """A model with memory that answers what the study before showed."""
+
+    manifest = replace(MANIFEST, network="stt", window=(32, 32, 32))
+
+    def predict(self, channels: NDArray[np.float32]) -> NDArray[np.float32]:
+        earlier, _ = channels
+        return np.stack([earlier <= 1, earlier > 1]).astype(np.float32)
+
+
+def test_a_model_with_memory_is_shown_the_image_of_the_study_before(
+    job: StudyJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(second_look, "model_of", lambda _: GridModel(predictor=Recalling()))
+    monkeypatch.setattr(second_look, "description_of", lambda _: Recalling.manifest)
+    nothing_seen = study(job, GRID, GRID.with_array(np.zeros(GRID.spatial_shape, np.float32)))
+    again, _ = look_again(job, nothing_seen, BEFORE, registration())
+    assert BEFORE.lesions is not None
+    np.testing.assert_array_equal(load_volume(again.lesions).array > 0, BEFORE.lesions.array > 0)
