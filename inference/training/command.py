@@ -97,7 +97,7 @@ def _train_all(settings: "TrainingConfig", out: Path, *, data: Path | None, labe
         log.info("training %d of %d in %s", number, len(everyone), folder)
         sources = smoke_sources(member) if label.smoke else find_sources(data, member)
         run_member(member, sources, folder)
-        if member.objective == "supervised":
+        if member.objective != "ssl":
             _export(folder, sources, label)
 
 
