@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import prod
 from typing import Any, Protocol, Self, TypeVar
 
 import torch
@@ -86,7 +87,7 @@ class SupervisedObjective:
         return unet_of(self.config, labels=len(self.config.labels))
 
     def draw(self, generator: Generator) -> Batch:
-        """Draw patches of one of the edges."""
+        """Draw patches of one of the sizes."""
         hard = self.hard if self.config.hard_mining else None
         return draw_batch(self.pool, drawn_plan(self.config, generator), generator=generator, hard=hard)
 
@@ -157,9 +158,15 @@ def unet_of(config: TrainingConfig, *, labels: int) -> nn.Module:
 
 
 def drawn_plan(config: TrainingConfig, generator: Generator) -> PatchPlan:
-    """Draw one of the edges, with as many patches as make a batch of it."""
-    edge = config.patches[chance.whole(generator, 0, len(config.patches) - 1)]
-    return PatchPlan(channels=config.channels, labels=config.labels, edge=edge, batch=config.batch_of(edge))
+    """Draw one of the sizes, with as many patches as make a batch of it."""
+    size = config.sizes[chance.whole(generator, 0, len(config.sizes) - 1)]
+    return PatchPlan(channels=config.channels, labels=config.labels, size=size, batch=config.batch_of(size))
+
+
+def fixed_plan(config: TrainingConfig) -> PatchPlan:
+    """Return what the patches look like that a training is judged by: the largest."""
+    size = max(config.sizes, key=prod)
+    return PatchPlan(channels=config.channels, labels=config.labels, size=size, batch=AT_ONCE)
 
 
 def fixed_batches(config: TrainingConfig, pool: HeadPool | None) -> Iterator[Batch]:
@@ -167,7 +174,7 @@ def fixed_batches(config: TrainingConfig, pool: HeadPool | None) -> Iterator[Bat
     if pool is None or not pool.paths():
         return
     generator = Generator().manual_seed(VALIDATION_SEED)
-    plan = PatchPlan(channels=config.channels, labels=config.labels, edge=max(config.patches), batch=AT_ONCE)
+    plan = fixed_plan(config)
     for _ in range(0, config.validation_patches, AT_ONCE):
         yield draw_batch(pool, plan, generator=generator)
 

@@ -133,12 +133,12 @@ def test_patches_weigh_what_is_unknown_0_and_keep_what_is_known_of_lesions(tmp_p
     start = visits[0].centres[0] - 16
     site = Site(head=0, visits=visits, start=start, flipped=False)
     for labels, weights in ((THREE, {0.0, 1.0}), (("background", "enhancing"), {1.0})):
-        plan = PatchPlan(channels=("T1c",), labels=labels, edge=32, batch=1)
+        plan = PatchPlan(channels=("T1c",), labels=labels, size=(32, 32, 32), batch=1)
         patch = cut_patch(site, -1, plan, prior=None, generator=Generator())
         assert set(patch.weight.unique().tolist()) == weights
         assert set(patch.tissue.unique().tolist()) == {0, 1}
     whole = prepare([head_of(read_stanford(samples.stanford(tmp_path / "stanford")))])
-    plan = PatchPlan(channels=("T1c",), labels=FOUR, edge=32, batch=1)
+    plan = PatchPlan(channels=("T1c",), labels=FOUR, size=(32, 32, 32), batch=1)
     patch = cut_patch(replace(site, visits=whole), -1, plan, prior=None, generator=Generator())
     assert set(patch.tissue.unique().tolist()) == {NO_LESION, SOME_LESION}
     assert bool((patch.weight > 0).all())
