@@ -5,6 +5,7 @@ from typing import Final
 
 from tracking.timepoint import Tissue
 
+LESION: Final = frozenset({Tissue.ENHANCING, Tissue.NECROSIS})
 TISSUES_OF_LABEL: Final[dict[str, tuple[Tissue, ...]]] = {
     "background": (Tissue.BACKGROUND,),
     "enhancing": (Tissue.ENHANCING,),
@@ -28,6 +29,11 @@ def check_labels(labels: Sequence[str]) -> None:
             f"labels {tuple(labels)}: the first must be background, the others different ones of "
             f"{', '.join(name for name in TISSUES_OF_LABEL if name != 'background')}"
         )
+
+
+def lesion_classes(labels: Sequence[str]) -> list[int]:
+    """Return the classes that are lesion: enhancing tissue and necrosis, but not edema."""
+    return [n for n, label in enumerate(labels) if LESION.intersection(TISSUES_OF_LABEL[label])]
 
 
 def class_of_tissue(labels: Sequence[str]) -> list[int]:

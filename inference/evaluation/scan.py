@@ -13,8 +13,8 @@ from highdicom import Volume
 from nibabel.filebasedimages import ImageFileError
 from numpy.typing import NDArray
 
-from inference.evaluation.labels import LabelScheme
 from inference.evaluation.table import MODEL, ManifestError, ScanRow
+from inference.label_schemes import LabelScheme
 
 AFFINE_TOLERANCE_MM = 1e-2
 SPACING_DIGITS = 5  # NIfTI headers hold single precision: 1.2 mm is read as 1.2000000477
@@ -139,7 +139,10 @@ def _integers(path: Path, grid: Volume) -> NDArray[np.int32]:
 
 def _labels(path: Path, grid: Volume, scheme: LabelScheme) -> NDArray[np.int32]:
     labels = _integers(path, grid)
-    scheme.check(labels, path)
+    try:
+        scheme.check(labels, source=path)
+    except ValueError as error:
+        raise ManifestError(str(error)) from error
     return labels
 
 

@@ -1,5 +1,6 @@
 """The command line of a training; settings are read and checked before anything long begins."""
 
+import json
 import logging
 from enum import StrEnum
 from pathlib import Path
@@ -31,6 +32,10 @@ def main(  # noqa: PLR0913 - one for each option of the command line
         Path | None,
         typer.Option(help=f"Folder with heads/ and label_maps/ (without it: {USUAL_DATA}, or the package's own head)."),
     ] = None,
+    labelled: Annotated[
+        list[str] | None,
+        typer.Option(help="kind=folder: a labelled data set to learn from, see docs/training.md; can be repeated."),
+    ] = None,
     fold: Annotated[
         int | None, typer.Option(help="Train this fold alone, counted from 0 (without it: all, in turn).")
     ] = None,
@@ -38,12 +43,18 @@ def main(  # noqa: PLR0913 - one for each option of the command line
     smoke: Annotated[
         bool,
         typer.Option(
-            "--smoke", help="Shrink everything but what --set says, and run to the end in under a minute, without data."
+            "--smoke",
+            help="Shrink everything but what --set says, and run to the end in under a minute, without data but the "
+            "labelled.",
         ),
     ] = False,
 ) -> None:
-    """Train the lesion detector on synthetic lesions, and write weights with their manifest."""
-    changes = [*(change or []), *([f"fold={fold}"] if fold is not None else [])]
+    """Train the lesion detector on synthetic lesions and labelled data sets, and write weights with their manifest."""
+    changes = [
+        *(change or []),
+        *([f"labelled={json.dumps(labelled)}"] if labelled else []),
+        *([f"fold={fold}"] if fold is not None else []),
+    ]
     try:
         # Late: torch takes seconds to load, and neither --help nor a mistyped option needs it.
         from inference.training.settings import changed, read_settings
@@ -52,7 +63,8 @@ def main(  # noqa: PLR0913 - one for each option of the command line
         start_log()
         settings = read_settings(preset, file=config, changes=changes)
         settings = changed(shrunk(settings), changes) if smoke else settings
-        _train_all(settings, out, data=None if smoke else found_data(data), label=Label(preset, version, smoke))
+        heads = found_data(data) if settings.synthetic_heads and not smoke else None
+        _train_all(settings, out, data=heads, label=Label(preset, version, smoke))
     except (ValueError, FileNotFoundError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from error
@@ -85,7 +97,7 @@ def _train_all(settings: "TrainingConfig", out: Path, *, data: Path | None, labe
         log.info("training %d of %d in %s", number, len(everyone), folder)
         sources = smoke_sources(member) if label.smoke else find_sources(data, member)
         run_member(member, sources, folder)
-        if member.objective == "supervised":
+        if member.objective != "ssl":
             _export(folder, sources, label)
 
 

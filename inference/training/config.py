@@ -3,17 +3,22 @@
 Files with settings (see `inference.training.settings`) have the attributes of `TrainingConfig` as keys.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Literal
 
 from inference.inputs import check_channels
 from inference.labels import check_labels
 from inference.manifest import MOST_TIMEPOINTS, Activation, Normalisation
+from inference.training.datasets.doors import door_and_folder
 from inference.training.losses import LOSSES
+from inference.windows import Size
 
 ObjectiveName = Literal["supervised", "ssl", "recall"]
 OptimiserName = Literal["adamw", "adam", "sgd"]
 ScheduleName = Literal["cosine", "constant", "poly"]
+LabelQuality = Literal["gold", "silver", "synthetic"]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
 EDGE_STEP = 16
@@ -47,10 +52,19 @@ class TrainingConfig:
         After each convolution, see `inference.networks.unet.build_unet`.
     channels, labels
         Input channels and classes of the network, as in a model's manifest.
+    labelled
+        Labelled data sets to learn from, each ``kind=folder`` with a kind of `inference.training.datasets.doors`.
+    label_quality
+        Least quality of labels that are learned from: ``gold`` (reviewed), ``silver``, or ``synthetic``. Only gold
+        labels of metastases judge.
+    synthetic_heads
+        Learn from heads with synthetic lesions, beside the labelled data sets.
     loss
         Name of one of `inference.training.losses.LOSSES`.
     patches
-        Edges of the cubic training patches in voxels of 1 mm, multiples of 16: each batch draws one of them.
+        Training patches in voxels of 1 mm: each batch draws one of them. A number is the edge of a cube, three numbers
+        are the edges along i, j and k (towards head, back and left), all of them multiples of 16. ``[128, 160, 112]``
+        are three cubes, ``[[128, 160, 112]]`` is one box.
     batch
         Patches of a batch; None: as many as fit into ``batch_voxels``. Every second patch is centred on a lesion.
     batch_voxels
@@ -89,7 +103,8 @@ class TrainingConfig:
         Validations without a gain after which ``ssl`` ends.
     folds
         Parts into which the patients are split; 0: all are trained on, and validation shows the heads of the centres
-        that no training sees. A training that decides by its validation (``ssl``) then sets every fifth patient aside.
+        that no training sees. A training that decides by its validation (``ssl``), or learns from labelled data sets
+        and is judged, then sets every fifth patient aside.
     fold
         The part that validates, from 0; None: each in turn, one training after another.
     fold_seed
@@ -126,8 +141,11 @@ class TrainingConfig:
     normalisation: Normalisation = "instance"
     channels: tuple[str, ...] = ("T1c", "prior_mask", "position_i", "position_j", "position_k")
     labels: tuple[str, ...] = ("background", "enhancing", "necrosis")
+    labelled: tuple[str, ...] = ()
+    label_quality: LabelQuality = "silver"
+    synthetic_heads: bool = True
     loss: str = "dice_ce_component"
-    patches: tuple[int, ...] = (48, 48, 64)
+    patches: tuple[int | Size, ...] = (48, 48, 64)
     batch: int | None = None
     batch_voxels: int = 450_000
     accumulation: int = 1
@@ -163,15 +181,19 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         check_channels(self.channels)
         check_labels(self.labels)
+        for text in self.labelled:
+            door_and_folder(text)
+        if not self.labelled and not self.synthetic_heads:
+            raise ValueError("synthetic_heads = false leaves nothing to learn from: name a data set with labelled")
         if self.loss not in LOSSES:
             raise ValueError(f"loss {self.loss!r}: choose one of {', '.join(LOSSES)}")
-        if not self.patches or any(edge % EDGE_STEP or edge < SMALLEST_EDGE for edge in self.patches):
+        if not self.sizes or any(edge % EDGE_STEP or edge < SMALLEST_EDGE for size in self.sizes for edge in size):
             raise ValueError(f"patches {self.patches}: give edges of {SMALLEST_EDGE} or more, multiples of {EDGE_STEP}")
         if self.pretrain and (self.objective == "ssl" or self.initial is not None):
             raise ValueError("pretrain gives a supervised training its weights: leave out initial and objective = ssl")
         self._check_recall()
         self._check_numbers()
-        if (self.objective == "ssl" or self.pretrain) and min(map(self.batch_of, self.patches)) < LEAST_CONTRASTED:
+        if (self.objective == "ssl" or self.pretrain) and min(map(self.batch_of, self.sizes)) < LEAST_CONTRASTED:
             raise ValueError(
                 f"patches {self.patches}: self-supervision tells the patches of a batch apart and needs "
                 f"{LEAST_CONTRASTED} or more of them; raise batch or batch_voxels"
@@ -218,6 +240,17 @@ class TrainingConfig:
             return self.steps
         return None if self.epochs is None else self.epochs * self.epoch_steps
 
-    def batch_of(self, edge: int) -> int:
-        """Return how many patches of this edge make a batch, at as many visits as there are."""
-        return self.batch or max(1, round(self.batch_voxels / self.visits / edge**3))
+    @property
+    def sizes(self) -> tuple[Size, ...]:
+        """Edges (i, j, k) of the patches."""
+        return tuple(map(size_of, self.patches))
+
+    def batch_of(self, size: Size) -> int:
+        """Return how many patches of this size make a batch, at as many visits as there are."""
+        return self.batch or max(1, round(self.batch_voxels / self.visits / prod(size)))
+
+
+def size_of(patch: int | Sequence[int]) -> Size:
+    """Return the edges (i, j, k) of a patch as the settings say it: an edge of a cube, or all three."""
+    i, j, k = (patch,) * 3 if isinstance(patch, int) else patch
+    return i, j, k

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from math import prod
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +16,7 @@ from inference.inputs import check_channels
 from inference.labels import check_labels
 from inference.manifest import Manifest
 from inference.training.checkpoint import read_checkpoint
+from inference.training.config import size_of
 from inference.weights import read_manifest, weights_path
 
 TRAINING_DATA = (
@@ -82,7 +84,6 @@ def export_weights(checkpoint: Path, manifest_path: Path, card: Card) -> Manifes
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file({key: _half(key, value) for key, value in saved["average"].items()}, path)
     path.chmod(0o644)  # the writer leaves it to its owner alone
-    edge = max(settings["patches"])
     manifest = Manifest(
         name=card.name,
         version=card.version,
@@ -90,7 +91,7 @@ def export_weights(checkpoint: Path, manifest_path: Path, card: Card) -> Manifes
         channels=channels,
         labels=labels,
         spacing_mm=1.0,
-        window=(edge, edge, edge),
+        window=max(map(size_of, settings["patches"]), key=prod),
         features=tuple(settings["features"]),
         threshold=0.5,
         peak_threshold=0.5,

@@ -1,5 +1,6 @@
 """Which heads a training may see: subjects are split once, here, and by centre."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -20,11 +21,16 @@ VALIDATION_CENTRES = ("FG", "EZ")
 VALIDATION_LABEL_MAPS = ("training_seg_17", "training_seg_19", "training_seg_20")
 SPACING_DOUBT = 0.15
 MARGIN_MM = 12
+DATE = re.compile(r"_\d{8}$")
 MASKS = ("brain", "flair_abnormality")
 
 
 class HeadSource(Protocol):
     """Something that heads with known lesions can be made from."""
+
+    @property
+    def patient(self) -> str:
+        """Who it is: heads of one patient are never on both sides of a training."""
 
     def make(self, generator: Generator, *, visits: int = 1) -> tuple[TrainingHead, ...]:
         """Make one head at one or several visits, oldest first; the same generator state gives the same head."""
@@ -49,6 +55,11 @@ class RealHead:
     stem: Path
     as_it_is: bool = False
     sequences: tuple[MRSequence, ...] = ()
+
+    @property
+    def patient(self) -> str:
+        """The name without the date of the study."""
+        return DATE.sub("", self.stem.name)
 
     def make(self, generator: Generator, *, visits: int = 1) -> tuple[TrainingHead, ...]:
         """Return the head with synthetic lesions, index order of `inference.preprocessing.ORIENTATION`."""
@@ -85,6 +96,11 @@ class LabelMap:
 
     path: Path
     sequences: tuple[MRSequence, ...] = ()
+
+    @property
+    def patient(self) -> str:
+        """The name of the map: each is of another head."""
+        return self.path.name
 
     def make(self, generator: Generator, *, visits: int = 1) -> tuple[TrainingHead, ...]:
         """Return a head with synthetic images and lesions, index order of `inference.preprocessing.ORIENTATION`."""

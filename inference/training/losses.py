@@ -1,77 +1,103 @@
 """Losses by name: small lesions count as much as large ones, and what is unknown counts nowhere.
 
-Every loss takes logits (batch, classes, i, j, k), tissue (batch, i, j, k; 0 background), lesion numbers and weights of
-the same shape; weight 0 leaves a voxel out. The first four are those of Rudie et al. (Radiology: AI 2021).
+Every loss takes logits (batch, classes, i, j, k); tissue (batch, i, j, k): the class, or `truth.SOME_LESION` or
+`truth.NO_LESION` where no more is known; lesion numbers and weights of the same shape; and the classes that are lesion.
+Weight 0 leaves a voxel out. Where the class is not known, the classes that are possible answer for it together. The
+first four are those of Rudie et al. (Radiology: AI 2021).
 """
 
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from inference.training.truth import NO_LESION, SOME_LESION
 
 SMOOTHING_VOXELS = 20.0
 COMPONENT_SMOOTHING_VOXELS = 5.0
 FOCAL_ALPHA = 0.25
 FOCAL_GAMMA = 2.0
 
-Loss = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+Classes = Sequence[int]
 
 
-def cross_entropy(logits: Tensor, tissue: Tensor, lesions: Tensor, weight: Tensor) -> Tensor:  # noqa: ARG001 - one signature
+class Loss(Protocol):
+    """A loss; see this module's docstring."""
+
+    def __call__(self, logits: Tensor, tissue: Tensor, lesions: Tensor, weight: Tensor, *, lesion: Classes) -> Tensor:
+        """Return the loss, a scalar."""
+
+
+def cross_entropy(logits: Tensor, tissue: Tensor, lesions: Tensor, weight: Tensor, *, lesion: Classes) -> Tensor:  # noqa: ARG001 - one signature
     """Return weighted cross-entropy, mean over known voxels."""
-    entropy = F.cross_entropy(logits.float(), tissue, reduction="none")
+    entropy = _entropy(logits, tissue, lesion)
     return (entropy * weight).sum() / _known(weight)
 
 
-def balanced_cross_entropy(logits: Tensor, tissue: Tensor, lesions: Tensor, weight: Tensor) -> Tensor:  # noqa: ARG001
-    """Return cross-entropy in which background and lesion each count half, however small the lesion."""
-    entropy = F.cross_entropy(logits.float(), tissue, reduction="none")
-    halves = [(weight > 0) & side for side in (tissue == 0, tissue > 0)]
+def balanced_cross_entropy(
+    logits: Tensor,
+    tissue: Tensor,
+    lesions: Tensor,  # noqa: ARG001
+    weight: Tensor,
+    *,
+    lesion: Classes,
+) -> Tensor:
+    """Return cross-entropy in which lesion and all else each count half, however small the lesion."""
+    entropy = _entropy(logits, tissue, lesion)
+    inside = is_lesion(tissue, lesion)
+    halves = [(weight > 0) & side for side in (~inside, inside)]
     present = [half for half in halves if bool(half.any())]
     means = [(entropy * half).sum() / half.sum() for half in present]
     return torch.stack(means).mean() if means else entropy.sum() * 0
 
 
-def soft_dice(logits: Tensor, tissue: Tensor, lesions: Tensor, weight: Tensor) -> Tensor:  # noqa: ARG001
+def soft_dice(logits: Tensor, tissue: Tensor, lesions: Tensor, weight: Tensor, *, lesion: Classes) -> Tensor:  # noqa: ARG001
     """Return 1 - weighted soft Dice of the whole lesion over the whole batch."""
-    return _soft_dice(lesion_probability(logits), tissue > 0, weight)
+    return _soft_dice(lesion_probability(logits, lesion), is_lesion(tissue, lesion), weight)
 
 
-def focal(logits: Tensor, tissue: Tensor, lesions: Tensor, weight: Tensor) -> Tensor:  # noqa: ARG001
-    """Return focal loss with alpha .25 on lesion, .75 on background, and gamma 2."""
-    entropy = F.cross_entropy(logits.float(), tissue, reduction="none")
-    alpha = torch.where(tissue > 0, FOCAL_ALPHA, 1 - FOCAL_ALPHA)
+def focal(logits: Tensor, tissue: Tensor, lesions: Tensor, weight: Tensor, *, lesion: Classes) -> Tensor:  # noqa: ARG001
+    """Return focal loss with alpha .25 on lesion, .75 on all else, and gamma 2."""
+    entropy = _entropy(logits, tissue, lesion)
+    alpha = torch.where(is_lesion(tissue, lesion), FOCAL_ALPHA, 1 - FOCAL_ALPHA)
     return (alpha * (1 - (-entropy).exp()) ** FOCAL_GAMMA * entropy * weight).sum() / _known(weight)
 
 
-def dice_cross_entropy(logits: Tensor, tissue: Tensor, lesions: Tensor, weight: Tensor) -> Tensor:
+def dice_cross_entropy(logits: Tensor, tissue: Tensor, lesions: Tensor, weight: Tensor, *, lesion: Classes) -> Tensor:
     """Return cross-entropy plus soft Dice of the whole lesion and of each further tissue that has a class."""
-    total = cross_entropy(logits, tissue, lesions, weight) + soft_dice(logits, tissue, lesions, weight)
-    for label in range(2, logits.shape[1]):
-        probability = logits.float().softmax(1)[:, label]
-        total = total + 0.25 * _soft_dice(probability, tissue == label, weight)
+    total = cross_entropy(logits, tissue, lesions, weight, lesion=lesion)
+    total = total + soft_dice(logits, tissue, lesions, weight, lesion=lesion)
+    for label in range(1, logits.shape[1]):
+        if label not in lesion[:1]:
+            probability = logits.float().softmax(1)[:, label]
+            known = tissue != (SOME_LESION if label in lesion else NO_LESION)
+            total = total + 0.25 * _soft_dice(probability, tissue == label, weight * known)
     return total
 
 
-def component(logits: Tensor, tissue: Tensor, lesions: Tensor, weight: Tensor) -> Tensor:  # noqa: ARG001
+def component(logits: Tensor, tissue: Tensor, lesions: Tensor, weight: Tensor, *, lesion: Classes) -> Tensor:  # noqa: ARG001
     """Return 1 - the mean soft Dice inside each lesion: a lesion of 10 voxels counts as much as one of 10,000."""
     present = lesions > 0
     if not bool(present.any()):
         return logits.float().sum() * 0
     batch = torch.arange(len(lesions), device=lesions.device).reshape(-1, 1, 1, 1)
     number = (batch * (lesions.max() + 1) + lesions)[present]
-    probability = lesion_probability(logits)[present]
+    probability = lesion_probability(logits, lesion)[present]
     _, index, size = torch.unique(number, return_inverse=True, return_counts=True)
     found = torch.zeros(len(size), device=probability.device).index_add(0, index, probability)
     dice: Tensor = (2 * found + COMPONENT_SMOOTHING_VOXELS) / (found + size + COMPONENT_SMOOTHING_VOXELS)
     return 1 - dice.mean()
 
 
-def dice_cross_entropy_component(logits: Tensor, tissue: Tensor, lesions: Tensor, weight: Tensor) -> Tensor:
+def dice_cross_entropy_component(
+    logits: Tensor, tissue: Tensor, lesions: Tensor, weight: Tensor, *, lesion: Classes
+) -> Tensor:
     """Return the loss of the default weights: cross-entropy, soft Dice, and half the component loss."""
-    return dice_cross_entropy(logits, tissue, lesions, weight) + 0.5 * component(logits, tissue, lesions, weight)
+    return dice_cross_entropy(logits, tissue, lesions, weight, lesion=lesion) + 0.5 * component(
+        logits, tissue, lesions, weight, lesion=lesion
+    )
 
 
 LOSSES: Final[dict[str, Loss]] = {
@@ -84,9 +110,27 @@ LOSSES: Final[dict[str, Loss]] = {
 }
 
 
-def lesion_probability(logits: Tensor) -> Tensor:
-    """Return the probability of any lesion tissue, float32 (batch, i, j, k)."""
-    return 1 - logits.float().softmax(1)[:, 0]
+def lesion_probability(logits: Tensor, lesion: Classes) -> Tensor:
+    """Return the probability of any lesion class, float32 (batch, i, j, k)."""
+    others = [label for label in range(logits.shape[1]) if label not in lesion]
+    return 1 - logits.float().softmax(1)[:, others].sum(1)
+
+
+def is_lesion(tissue: Tensor, lesion: Classes) -> Tensor:
+    """Return where the truth is lesion, bool (batch, i, j, k), of whatever class."""
+    return torch.isin(tissue, torch.tensor([*lesion, SOME_LESION], device=tissue.device))
+
+
+def _entropy(logits: Tensor, tissue: Tensor, lesion: Classes) -> Tensor:
+    """Return the cross-entropy of each voxel, that of all possible classes together where the class is not known."""
+    if bool((tissue >= 0).all()):
+        return F.cross_entropy(logits.float(), tissue, reduction="none")
+    chances = logits.float().log_softmax(1)
+    others = [label for label in range(logits.shape[1]) if label not in lesion]
+    either = [chances[:, classes].logsumexp(1, keepdim=True) for classes in (others, list(lesion))]
+    # NO_LESION and SOME_LESION are the last two but one and the last, as indices of Python are.
+    extended = torch.cat([chances, *either], dim=1)
+    return F.nll_loss(extended, tissue % extended.shape[1], reduction="none")
 
 
 def _soft_dice(probability: Tensor, truth: Tensor, weight: Tensor) -> Tensor:

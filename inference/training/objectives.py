@@ -3,22 +3,21 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import prod
 from typing import Any, Protocol, Self, TypeVar
 
 import torch
 from torch import Generator, Tensor, nn
 
-from inference.labels import TISSUES_OF_LABEL
+from inference.labels import lesion_classes
 from inference.networks.unet import build_unet
 from inference.synthesis import chance
 from inference.training.config import TrainingConfig
-from inference.training.losses import LOSSES, lesion_probability
+from inference.training.losses import LOSSES, is_lesion, lesion_probability
 from inference.training.patches import Batch, HardPlaces, PatchPlan, Place, draw_batch
 from inference.training.pool import HeadPool
-from tracking.timepoint import Tissue
 
 VALIDATION_SEED = 2_000_003
-LESION = frozenset({Tissue.ENHANCING, Tissue.NECROSIS})
 # Patches of a validation that are computed at once: one on a lesion, one anywhere.
 AT_ONCE = 2
 
@@ -88,17 +87,18 @@ class SupervisedObjective:
         return unet_of(self.config, labels=len(self.config.labels))
 
     def draw(self, generator: Generator) -> Batch:
-        """Draw patches of one of the edges."""
+        """Draw patches of one of the sizes."""
         hard = self.hard if self.config.hard_mining else None
         return draw_batch(self.pool, drawn_plan(self.config, generator), generator=generator, hard=hard)
 
     def loss(self, network: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         """Return the loss by its name, and the Dice of the batch."""
         logits = network(batch.image)
-        loss = LOSSES[self.config.loss](logits, batch.tissue, batch.lesions, batch.weight)
+        loss = loss_of(self.config, logits, batch)
         answer = logits.detach()
         if self.config.hard_mining:
-            self.hard.note(batch, lesion_probability(answer))
+            lesion = lesion_classes(self.config.labels)
+            self.hard.note(batch, lesion_probability(answer, lesion), lesion=lesion)
         return loss, {"dice": dice([(answer, batch)], self.config.labels)}
 
     def validate(self, network: nn.Module) -> dict[str, float]:
@@ -106,7 +106,7 @@ class SupervisedObjective:
         if not self._fixed:
             return {}
         answers = [(self._answer(network, batch), batch) for batch in self._fixed]
-        losses = [LOSSES[self.config.loss](logits, b.tissue, b.lesions, b.weight) for logits, b in answers]
+        losses = [loss_of(self.config, logits, batch) for logits, batch in answers]
         return {"loss": float(torch.stack(losses).mean()), "dice": dice(answers, self.config.labels)}
 
     def picture(self, network: nn.Module) -> Tensor | None:
@@ -140,6 +140,12 @@ class SupervisedObjective:
         return logits
 
 
+def loss_of(config: TrainingConfig, logits: Tensor, batch: Batch) -> Tensor:
+    """Return the loss that the settings name."""
+    lesion = lesion_classes(config.labels)
+    return LOSSES[config.loss](logits, batch.tissue, batch.lesions, batch.weight, lesion=lesion)
+
+
 def unet_of(config: TrainingConfig, *, labels: int) -> nn.Module:
     """Return an untrained U-Net as the settings want it, with so many outputs."""
     return build_unet(
@@ -152,9 +158,15 @@ def unet_of(config: TrainingConfig, *, labels: int) -> nn.Module:
 
 
 def drawn_plan(config: TrainingConfig, generator: Generator) -> PatchPlan:
-    """Draw one of the edges, with as many patches as make a batch of it."""
-    edge = config.patches[chance.whole(generator, 0, len(config.patches) - 1)]
-    return PatchPlan(channels=config.channels, labels=config.labels, edge=edge, batch=config.batch_of(edge))
+    """Draw one of the sizes, with as many patches as make a batch of it."""
+    size = config.sizes[chance.whole(generator, 0, len(config.sizes) - 1)]
+    return PatchPlan(channels=config.channels, labels=config.labels, size=size, batch=config.batch_of(size))
+
+
+def fixed_plan(config: TrainingConfig) -> PatchPlan:
+    """Return what the patches look like that a training is judged by: the largest."""
+    size = max(config.sizes, key=prod)
+    return PatchPlan(channels=config.channels, labels=config.labels, size=size, batch=AT_ONCE)
 
 
 def fixed_batches(config: TrainingConfig, pool: HeadPool | None) -> Iterator[Batch]:
@@ -162,14 +174,9 @@ def fixed_batches(config: TrainingConfig, pool: HeadPool | None) -> Iterator[Bat
     if pool is None or not pool.paths():
         return
     generator = Generator().manual_seed(VALIDATION_SEED)
-    plan = PatchPlan(channels=config.channels, labels=config.labels, edge=max(config.patches), batch=AT_ONCE)
+    plan = fixed_plan(config)
     for _ in range(0, config.validation_patches, AT_ONCE):
         yield draw_batch(pool, plan, generator=generator)
-
-
-def lesion_classes(labels: Sequence[str]) -> Tensor:
-    """Return the classes that are lesion: enhancing tissue and necrosis, but not edema."""
-    return torch.tensor([n for n, label in enumerate(labels) if LESION.intersection(TISSUES_OF_LABEL[label])])
 
 
 def dice(answers: Sequence[tuple[Tensor, Batch]], labels: Sequence[str]) -> float:
@@ -189,9 +196,9 @@ def dice(answers: Sequence[tuple[Tensor, Batch]], labels: Sequence[str]) -> floa
     """
     both = either = 0.0
     for logits, batch in answers:
-        lesion = lesion_classes(labels).to(logits.device)
-        answer = torch.isin(logits.argmax(1), lesion) & (batch.weight > 0)
-        truth = torch.isin(batch.tissue, lesion) & (batch.weight > 0)
+        lesion = lesion_classes(labels)
+        answer = is_lesion(logits.argmax(1), lesion) & (batch.weight > 0)
+        truth = is_lesion(batch.tissue, lesion) & (batch.weight > 0)
         both += float((answer & truth).sum())
         either += float(answer.sum() + truth.sum())
     return 2 * both / either if either else 1.0
@@ -200,8 +207,8 @@ def dice(answers: Sequence[tuple[Tensor, Batch]], labels: Sequence[str]) -> floa
 def side_by_side(batch: Batch, logits: Tensor, labels: Sequence[str]) -> Tensor:
     """Return the slice of the first patch with most lesion: as it is, with the truth, and with the answer."""
     lesion = lesion_classes(labels)
-    truth = torch.isin(batch.tissue[0], lesion)
-    answer = torch.isin(logits[0].argmax(0), lesion)
+    truth = is_lesion(batch.tissue[0], lesion)
+    answer = is_lesion(logits[0].argmax(0), lesion)
     row = int(truth.sum((1, 2)).argmax())
     image = grey(batch.image[0, 0, row])
     return torch.cat([image, marked(image, truth[row]), marked(image, answer[row])], dim=2)

@@ -10,11 +10,13 @@ from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from inference.inputs import PRIOR_MASK
-from inference.labels import class_of_tissue
 from inference.preprocessing import POSITIONS, position_in_brain
 from inference.synthesis import chance
 from inference.synthesis.priors import fictitious_prior
+from inference.training.losses import Classes, is_lesion
 from inference.training.pool import HeadPool, PreparedHead, Visits
+from inference.training.truth import UNKNOWN, told
+from inference.windows import Size
 
 OPTIONAL = ("T1", "T2", "FLAIR", "subtraction")
 MISSING = 0.3
@@ -42,7 +44,8 @@ class Batch:
     image
         float32 (batch, channels, i, j, k).
     tissue
-        int64 (batch, i, j, k): index of the class, 0 background.
+        int64 (batch, i, j, k): index of the class, 0 background; `truth.SOME_LESION` or `truth.NO_LESION` where no more
+        is known.
     lesions
         int64 (batch, i, j, k): 0 background, n the lesion of this number in its head.
     weight
@@ -78,7 +81,7 @@ class HardPlaces:
 
     places: deque[Place] = field(default_factory=lambda: deque(maxlen=HARD_PLACES))
 
-    def note(self, batch: Batch, lesion_probability: Tensor) -> None:
+    def note(self, batch: Batch, lesion_probability: Tensor, *, lesion: Classes) -> None:
         """Keep the worst error of each patch, if it is worse than `SURE_ERROR`.
 
         Parameters
@@ -87,14 +90,16 @@ class HardPlaces:
             What the network was given.
         lesion_probability
             float (batch, i, j, k).
+        lesion
+            The classes that are lesion.
         """
-        error = (lesion_probability - (batch.tissue > 0).float()).abs() * (batch.weight > 0)
-        edge = error.shape[-1]
+        error = (lesion_probability - is_lesion(batch.tissue, lesion).float()).abs() * (batch.weight > 0)
+        last = error.shape[-1] - 1
         for n, (value, index) in enumerate(zip(*error.flatten(1).max(1), strict=True)):
             if float(value) <= SURE_ERROR:
                 continue
             i, j, k = np.unravel_index(int(index), error.shape[1:])
-            k = edge - 1 - k if batch.flipped[n] else k
+            k = last - k if batch.flipped[n] else k
             start = batch.places[n].voxel
             self.places.append(
                 Place(head=batch.places[n].head, voxel=(start[0] + int(i), start[1] + int(j), start[2] + int(k)))
@@ -122,15 +127,15 @@ class PatchPlan:
         Sources of the input channels in order, as in a model's manifest.
     labels
         Names of the classes in order, as in a model's manifest.
-    edge
-        Voxels along each side.
+    size
+        Voxels along i, j and k.
     batch
         Number of patches.
     """
 
     channels: tuple[str, ...]
     labels: tuple[str, ...]
-    edge: int
+    size: Size
     batch: int
 
 
@@ -170,15 +175,15 @@ def draw_batch(pool: HeadPool, plan: PatchPlan, *, generator: Generator, hard: H
     hard
         Where the network erred lately; None: nowhere.
     """
-    sites = [draw_site(pool, turn, plan.edge, generator=generator, hard=hard) for turn in range(plan.batch)]
+    sites = [draw_site(pool, turn, plan.size, generator=generator, hard=hard) for turn in range(plan.batch)]
     return stack([cut_patch(site, -1, plan, prior=None, generator=generator) for site in sites], sites)
 
 
-def draw_site(pool: HeadPool, turn: int, edge: int, *, generator: Generator, hard: HardPlaces | None = None) -> Site:
+def draw_site(pool: HeadPool, turn: int, size: Size, *, generator: Generator, hard: HardPlaces | None = None) -> Site:
     """Choose the head and the place of patch number ``turn`` of a batch, by the rules of `draw_batch`."""
     number, visits, centre = _centre(pool, turn, hard, generator)
-    jitter = torch.randint(-edge // 3, edge // 3 + 1, (3,), generator=generator)
-    start = centre + jitter - edge // 2
+    jitter = [chance.whole(generator, -edge // 3, edge // 3) for edge in size]
+    start = centre + torch.tensor(jitter) - torch.tensor(size) // 2
     return Site(head=number, visits=visits, start=start, flipped=chance.happens(generator, 0.5))
 
 
@@ -218,17 +223,19 @@ def cut_patch(site: Site, visit: int, plan: PatchPlan, *, prior: Tensor | None, 
     generator
         Source of brightness, missing sequences and fictitious priors.
     """
-    head, start, edge = site.visits[visit], site.start, plan.edge
-    lesions = cut(head.lesions, start, edge)
+    head, start, size = site.visits[visit], site.start, plan.size
+    lesions = cut(head.lesions, start, size)
     if prior is None:
-        before = _fictitious(lesions, cut(head.brain, start, edge), generator)
+        before = _fictitious(lesions, cut(head.brain, start, size), generator)
     else:
-        before = cut(prior, start, edge).float()
+        before = cut(prior, start, size).float()
+    truth = told(plan.labels)[cut(head.tissue, start, size).long()]
+    known = ~cut(head.ignore, start, size) & (truth != UNKNOWN)
     parts = (
         _image(head, start, plan, before, generator),
-        torch.tensor(class_of_tissue(plan.labels))[cut(head.tissue, start, edge).long()],
+        truth.where(known, 0),
         lesions.long(),
-        head.lesion_weights[lesions.long()] * ~cut(head.ignore, start, edge),
+        head.lesion_weights[lesions.long()] * known,
     )
     image, tissue, numbers, weight = (part.flip(-1) for part in parts) if site.flipped else parts
     return Patch(image=image, tissue=tissue, lesions=numbers, weight=weight)
@@ -253,13 +260,12 @@ def _voxel(start: Tensor) -> tuple[int, int, int]:
 
 def _image(head: PreparedHead, start: Tensor, plan: PatchPlan, prior: Tensor, generator: Generator) -> Tensor:
     """Return the input channels of a patch; sequences that a head lacks, or that were dropped, are 0."""
-    edge = plan.edge
     dropped = _dropped(generator) if any(name in OPTIONAL for name in plan.channels) else set()
-    known = {PRIOR_MASK: prior} | dict(zip(POSITIONS, _position(head.extent, start, edge, generator), strict=True))
-    blank = torch.zeros((edge,) * 3)
+    known = {PRIOR_MASK: prior} | dict(zip(POSITIONS, _position(head.extent, start, plan.size, generator), strict=True))
+    blank = torch.zeros(plan.size)
     for name in plan.channels:
         if name in head.images and name not in dropped:
-            known[name] = _brightness(cut(head.images[name], start, edge).float(), generator)
+            known[name] = _brightness(cut(head.images[name], start, plan.size).float(), generator)
     return torch.stack([known.get(name, blank) for name in plan.channels])
 
 
@@ -276,18 +282,19 @@ def _fictitious(lesions: Tensor, brain: Tensor, generator: Generator) -> Tensor:
     return torch.from_numpy(fictitious_prior(lesions.numpy(), brain.numpy(), generator=generator)).float()
 
 
-def _position(extent: Tensor, start: Tensor, edge: int, generator: Generator) -> Tensor:
+def _position(extent: Tensor, start: Tensor, shape: Size, generator: Generator) -> Tensor:
     """Return the position channels, off by a little: brain masks and fields of view differ."""
-    size = (extent[:, 1] - extent[:, 0]).double()
-    doubt = POSITION_DOUBT * size[:, None] * (2 * torch.rand(3, 2, generator=generator).double() - 1)
-    return torch.from_numpy(position_in_brain((extent + doubt).numpy(), start=start.tolist(), shape=(edge,) * 3))
+    length = (extent[:, 1] - extent[:, 0]).double()
+    doubt = POSITION_DOUBT * length[:, None] * (2 * torch.rand(3, 2, generator=generator).double() - 1)
+    return torch.from_numpy(position_in_brain((extent + doubt).numpy(), start=start.tolist(), shape=shape))
 
 
-def cut(array: Tensor, start: Tensor, edge: int) -> Tensor:
-    """Return a cube of ``edge`` voxels from ``start`` (i, j, k); 0 beyond the array, as in sliding windows."""
-    low = [max(0, -int(s)) for s in start]
-    high = [max(0, int(s) + edge - size) for s, size in zip(start, array.shape, strict=True)]
-    box = tuple(slice(max(0, int(s)), max(0, int(s) + edge)) for s in start)
+def cut(array: Tensor, start: Tensor, size: Size) -> Tensor:
+    """Return a box of ``size`` voxels from ``start`` (i, j, k); 0 beyond the array, as in sliding windows."""
+    first = start.tolist()
+    low = [max(0, -s) for s in first]
+    high = [max(0, s + edge - there) for s, edge, there in zip(first, size, array.shape, strict=True)]
+    box = tuple(slice(max(0, s), max(0, s + edge)) for s, edge in zip(first, size, strict=True))
     return F.pad(array[box], (low[2], high[2], low[1], high[1], low[0], high[0]))
 
 

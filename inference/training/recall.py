@@ -15,9 +15,7 @@ from torch import Generator, Tensor, nn
 from inference.networks.memory import freeze_all_but_memory
 from inference.networks.stt import SpatioTemporalUNet
 from inference.training.config import TrainingConfig
-from inference.training.losses import LOSSES
-from inference.training.objectives import AT_ONCE, VALIDATION_SEED, dice, drawn_plan, side_by_side
-from inference.training.patches import Batch, PatchPlan
+from inference.training.objectives import AT_ONCE, VALIDATION_SEED, dice, drawn_plan, fixed_plan, loss_of, side_by_side
 from inference.training.pool import HeadPool
 from inference.training.sequences import SequenceBatch, draw_sequences
 
@@ -49,7 +47,7 @@ class RecallObjective:
         return network
 
     def draw(self, generator: Generator) -> SequenceBatch:
-        """Draw patches of one of the edges at all visits."""
+        """Draw patches of one of the sizes at all visits."""
         return draw_sequences(self.pool, drawn_plan(self.config, generator), generator=generator)
 
     def loss(self, network: nn.Module, batch: SequenceBatch) -> tuple[Tensor, dict[str, float]]:
@@ -96,7 +94,7 @@ class RecallObjective:
         if self.validation is None or not self.validation.paths():
             return
         config, generator = self.config, Generator().manual_seed(VALIDATION_SEED)
-        plan = PatchPlan(channels=config.channels, labels=config.labels, edge=max(config.patches), batch=AT_ONCE)
+        plan = fixed_plan(config)
         for _ in range(0, config.validation_patches, AT_ONCE):
             yield draw_sequences(self.validation, plan, generator=generator)
 
@@ -107,9 +105,5 @@ class RecallObjective:
         return answer
 
     def _loss(self, logits: Tensor, batch: SequenceBatch) -> Tensor:
-        return torch.stack(
-            [self._loss_of(visit, logits[:, number]) for number, visit in enumerate(batch.visits)]
-        ).mean()
-
-    def _loss_of(self, visit: Batch, logits: Tensor) -> Tensor:
-        return LOSSES[self.config.loss](logits, visit.tissue, visit.lesions, visit.weight)
+        losses = [loss_of(self.config, logits[:, number], visit) for number, visit in enumerate(batch.visits)]
+        return torch.stack(losses).mean()

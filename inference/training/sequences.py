@@ -49,7 +49,7 @@ def draw_sequences(pool: HeadPool, plan: PatchPlan, *, generator: Generator) -> 
     generator
         Source of every random choice.
     """
-    sites = [draw_site(pool, turn, plan.edge, generator=generator) for turn in range(plan.batch)]
+    sites = [draw_site(pool, turn, plan.size, generator=generator) for turn in range(plan.batch)]
     columns = [_column(site, plan, generator) for site in sites]
     return SequenceBatch(visits=tuple(stack(patches, sites) for patches in zip(*columns, strict=True)))
 

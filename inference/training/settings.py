@@ -79,7 +79,7 @@ def changed(config: TrainingConfig, changes: Sequence[str]) -> TrainingConfig:
 
 def write_settings(config: TrainingConfig, path: Path) -> None:
     """Write settings as a file that `read_settings` reads; what is None is left out."""
-    # JSON's strings, numbers, truth values and flat arrays are TOML's too.
+    # JSON's strings, numbers, truth values and arrays are TOML's too.
     given = {key: value for key, value in asdict(config).items() if value is not None}
     path.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in given.items()), encoding="utf-8")
 

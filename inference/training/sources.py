@@ -1,8 +1,9 @@
 """Whom a training learns from and whom it is judged by: a patient is on one side only."""
 
-import re
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import resources
 from itertools import chain
 from pathlib import Path
@@ -16,6 +17,8 @@ from inference.synthesis.chance import generator_for
 from inference.synthesis.tissues import SHIPPED_MAP, load_label_map
 from inference.synthesis.training_heads import TrainingHead, from_label_map
 from inference.training.config import TrainingConfig
+from inference.training.datasets.doors import read_data_sets
+from inference.training.datasets.records import Quality, for_evaluation
 from inference.training.heads import (
     HeadSource,
     LabelMap,
@@ -24,6 +27,14 @@ from inference.training.heads import (
     validation_heads,
     validation_label_maps,
 )
+from inference.training.labelled import (
+    LabelledPatient,
+    at_least,
+    described,
+    labelled_patients,
+    names_of,
+    studies_by_data_set,
+)
 from inference.training.pool import HeadPool, prepare
 from tracking.timepoint import MRSequence
 
@@ -31,7 +42,7 @@ from tracking.timepoint import MRSequence
 FOLDS_OF_DECISIONS = 5
 SMOKE_STEP = 3
 SMOKE_PATIENTS = 10
-DATE = re.compile(r"_\d{8}$")
+log = logging.getLogger(__name__)
 
 Kinds = Sequence[Sequence[HeadSource]]
 
@@ -42,14 +53,19 @@ class SmallHead:
 
     Attributes
     ----------
-    patient
-        Whom the one head stands for.
+    number
+        Of the pretended patient whom the one head stands for.
     sequences
         What to draw beside the T1c.
     """
 
-    patient: int
+    number: int
     sequences: tuple[MRSequence, ...] = ()
+
+    @property
+    def patient(self) -> str:
+        """A patient for each number."""
+        return f"small head {self.number}"
 
     def make(self, generator: Generator, *, visits: int = 1) -> tuple[TrainingHead, ...]:
         """Return a small head with synthetic images and lesions."""
@@ -84,43 +100,34 @@ def find_sources(data: Path | None, config: TrainingConfig) -> Sources:
     Parameters
     ----------
     data
-        Folder with ``heads/`` and ``label_maps/``; None: the one head that comes with this package.
+        Folder with ``heads/`` and ``label_maps/``; None: the one head that comes with this package. It is not looked at
+        where the settings want no synthetic heads.
     config
         Settings; `TrainingConfig.fold` is None only where there are no folds.
 
     Raises
     ------
     FileNotFoundError
-        If the folder has no heads.
+        If the folder has no heads, or that of a labelled data set no studies.
     ValueError
-        If there are fewer patients than folds.
+        If there are fewer patients than folds, or a labelled data set cannot be read or has no labels of the quality.
     """
-    sequences = sequences_of(config.channels)
-    if data is None:
-        shipped = LabelMap(path=Path(str(resources.files("inference") / "data" / SHIPPED_MAP)), sequences=sequences)
-        return _split([[shipped]], [shipped], config)
-    held_out: Kinds = [validation_heads(data), validation_label_maps(data)]
-    return _split(training_sources(data, sequences), _in_turn(held_out), config)
+    synthetic = _synthetic(data, config) if config.synthetic_heads else _Candidates(learn=[])
+    return _with_labelled(synthetic, config)
 
 
 def smoke_sources(config: TrainingConfig) -> Sources:
-    """Return small heads of pretended patients, for trying a training."""
+    """Return small heads of pretended patients beside the labelled ones, for trying a training."""
     sequences = sequences_of(config.channels)
     patients = range(max(SMOKE_PATIENTS, config.folds))
-    return _split([[SmallHead(patient=n, sequences=sequences) for n in patients]], [SmallHead(patient=-1)], config)
+    small = [SmallHead(number=n, sequences=sequences) for n in patients]
+    return _with_labelled(_Candidates(learn=[small], held_out=[SmallHead(number=-1)]), config)
 
 
 def sequences_of(channels: Sequence[str]) -> tuple[MRSequence, ...]:
     """Return the sequences that channels need beside the T1c; a subtraction needs the T1."""
     needed = {*channels, str(MRSequence.T1)} if SUBTRACTION in channels else set(channels)
     return tuple(sequence for sequence in MRSequence if sequence != MRSequence.T1C and str(sequence) in needed)
-
-
-def patient_of(source: HeadSource) -> str:
-    """Return who a head is of; a source of a kind not known here is a patient of its own."""
-    if isinstance(source, RealHead):
-        return DATE.sub("", source.stem.name)
-    return source.path.name if isinstance(source, LabelMap) else repr(source)
 
 
 def patient_folds(kinds: Kinds, k: int, *, seed: int) -> dict[str, int]:
@@ -134,7 +141,7 @@ def patient_folds(kinds: Kinds, k: int, *, seed: int) -> dict[str, int]:
     random = np.random.default_rng(seed)
     fold_of: dict[str, int] = {}
     for kind in kinds:
-        patients = sorted({patient_of(source) for source in kind} - fold_of.keys())
+        patients = sorted({source.patient for source in kind} - fold_of.keys())
         shuffled = [patients[n] for n in random.permutation(len(patients))]
         first = len(fold_of)
         fold_of |= {patient: (first + n) % k for n, patient in enumerate(shuffled)}
@@ -147,53 +154,118 @@ def add_validation_heads(
     pool: HeadPool, sources: Sequence[HeadSource], *, count: int, seed: int, visits: int = 1
 ) -> None:
     """Make the heads that a training is judged by, as far as the pool lacks them; always the same ones."""
+    if not sources:
+        log.warning("no head to be judged by: no patient with gold labels of metastases was set aside")
+        return
     for number in range(pool.next_number(), count):
         source = sources[number % len(sources)]
         pool.add(number, prepare(source.make(generator_for(seed, f"validation head {number}"), visits=visits)))
 
 
-def _split(kinds: Kinds, held_out: Sequence[HeadSource], config: TrainingConfig) -> Sources:
-    """Set the fold's patients aside; without folds, the heads that no training sees judge."""
-    decides = config.objective == "ssl" or config.pretrain
-    single = len({patient_of(source) for source in chain(*kinds)}) == 1
-    k = config.folds or (FOLDS_OF_DECISIONS if decides and not single else 0)
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Candidates:
+    """Heads before patients are set aside.
+
+    Attributes
+    ----------
+    learn
+        Kinds of sources to learn from.
+    judge
+        Kinds of sources that judge where their patients are set aside; None: the same.
+    held_out
+        Sources that judge where no patients are set aside.
+    """
+
+    learn: Kinds
+    judge: Kinds | None = None
+    held_out: Sequence[HeadSource] = ()
+
+
+def _synthetic(data: Path | None, config: TrainingConfig) -> _Candidates:
+    sequences = sequences_of(config.channels)
+    if data is None:
+        shipped = LabelMap(path=Path(str(resources.files("inference") / "data" / SHIPPED_MAP)), sequences=sequences)
+        return _Candidates(learn=[[shipped]], held_out=[shipped])
+    held_out: Kinds = [validation_heads(data), validation_label_maps(data)]
+    return _Candidates(learn=training_sources(data, sequences), held_out=_in_turn(held_out))
+
+
+def _with_labelled(synthetic: _Candidates, config: TrainingConfig) -> Sources:
+    """Add the labelled data sets that the settings name, or put them in the place of synthetic heads, and split."""
+    if not config.labelled:
+        return _split(synthetic, config)
+    every = read_data_sets(config.labelled)
+    wanted = partial(
+        labelled_patients, names=names_of(every), visits=config.visits, sequences=sequences_of(config.channels)
+    )
+    learn = wanted(at_least(every, Quality[config.label_quality.upper()]))
+    if not learn:
+        raise ValueError(
+            f"labelled {', '.join(config.labelled)}: of {len(every)} studies, no patient has {config.visits} with a "
+            f"T1c and labels of quality {config.label_quality} or better; lower label_quality, or name other data sets"
+        )
+    judge = wanted(for_evaluation(every))
+    if not config.synthetic_heads:
+        return _split(_Candidates(learn=learn, judge=judge), config)
+    return _split(
+        _Candidates(learn=[*synthetic.learn, *learn], judge=[*synthetic.learn, *judge], held_out=synthetic.held_out),
+        config,
+    )
+
+
+def _split(candidates: _Candidates, config: TrainingConfig) -> Sources:
+    """Set the fold's patients aside; without folds, the heads that no training sees judge, if there are such.
+
+    Patients who cannot judge are learned from in every fold.
+    """
+    judge = candidates.learn if candidates.judge is None else candidates.judge
+    k = config.folds or _parts(len({source.patient for source in chain(*judge)}), config)
     if not k:
-        return _sources(kinds, held_out)
-    fold_of = patient_folds(kinds, k, seed=config.fold_seed)
+        return _sources(candidates.learn, candidates.held_out)
+    fold_of = patient_folds(judge, k, seed=config.fold_seed)
     fold = config.fold or 0
-    aside = [[source for source in kind if fold_of[patient_of(source)] == fold] for kind in kinds]
-    kept = [[source for source in kind if fold_of[patient_of(source)] != fold] for kind in kinds]
+    aside = [[source for source in kind if fold_of[source.patient] == fold] for kind in judge]
+    kept = [[source for source in kind if fold_of.get(source.patient) != fold] for kind in candidates.learn]
     return _sources(kept, _in_turn(aside))
+
+
+def _parts(patients: int, config: TrainingConfig) -> int:
+    """Return into how many parts to split patients where the settings do not say: 0, or one part is set aside."""
+    decides = config.objective == "ssl" or config.pretrain or (config.labelled and config.validate_every)
+    return min(patients, FOLDS_OF_DECISIONS) if decides and patients > 1 else 0
 
 
 def _in_turn(kinds: Kinds) -> list[HeadSource]:
     """Return all sources, one of each kind after another as long as they last."""
-    longest = max(map(len, kinds))
+    longest = max(map(len, kinds), default=0)
     return [kind[n] for n in range(longest) for kind in kinds if n < len(kind)]
 
 
 def _sources(kinds: Kinds, validation: Sequence[HeadSource]) -> Sources:
     every = [source for kind in kinds for source in kind]
+    labelled = [source for source in every if isinstance(source, LabelledPatient)]
     real = sum(isinstance(source, RealHead) for source in every)
     maps = len({source.path for source in every if isinstance(source, LabelMap)})
     maps += any(isinstance(source, SmallHead) for source in every)
-    licence = "the code is Apache-2.0"
+    terms = ["the code is Apache-2.0"]
+    if labelled:
+        terms.insert(0, f"subject to the terms of {', '.join(studies_by_data_set(labelled))}")
     if real:
-        licence = f"research use only (some training images are CC BY-NC-SA 4.0); {licence}"
+        terms.insert(0, "research use only (some training images are CC BY-NC-SA 4.0)")
     return Sources(
         training=[kind for kind in kinds if kind],
         validation=validation,
-        training_data=_described(real, maps),
-        licence=licence,
+        training_data="; ".join(filter(None, [_synthetic_described(real, maps), described(labelled)])),
+        licence="; ".join(terms),
     )
 
 
-def _described(real: int, maps: int) -> str:
+def _synthetic_described(real: int, maps: int) -> str:
     where = [
         f"{real} real post-contrast glioma heads (TCGA-LGG, centres CS and DU)" if real else "",
         f"{maps} SynthSeg label map{'s' if maps > 1 else ''}" if maps else "",
     ]
-    return f"synthetic lesions in {' and in '.join(filter(None, where))}; no labelled metastasis"
+    return f"synthetic lesions in {' and in '.join(filter(None, where))}" if real or maps else ""
 
 
 def blank_channels(pool: HeadPool, channels: Sequence[str]) -> list[str]:

@@ -8,6 +8,7 @@ out. The network restores both (L1, weight 1), and its bottleneck has to tell wh
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 from typing import Any, cast
 
 import torch
@@ -119,7 +120,7 @@ class SelfSupervisedObjective:
         return SelfSupervisedUNet(unet_of(config, labels=len(self._images)), bottleneck=config.features[4])
 
     def draw(self, generator: Generator) -> Views:
-        """Draw patches of one of the edges, and damage them."""
+        """Draw patches of one of the sizes, and damage them."""
         patches = draw_batch(self.pool, drawn_plan(self.config, generator), generator=generator).image
         return self._views(patches, generator)
 
@@ -198,13 +199,13 @@ def damaged(images: Tensor, *, generator: Generator) -> Tensor:
     Parameters
     ----------
     images
-        float32 (images, i, j, k), a cube. It is not changed.
+        float32 (images, i, j, k). It is not changed.
     generator
         Source of every random choice.
     """
-    edge = images.shape[-1]
-    boxes = max(1, edge**3 // VOXELS_A_SHUFFLED_BOX)
-    smallest, largest = (max(1, edge // part) for part in CUT_OUT_PARTS)
+    shape = images.shape[1:]
+    boxes = max(1, prod(shape) // VOXELS_A_SHUFFLED_BOX)
+    smallest, largest = ([max(1, edge // part) for edge in shape] for part in CUT_OUT_PARTS)
     transforms = (
         RandCoarseShuffle(holes=boxes, spatial_size=SHUFFLED_EDGES[0], max_spatial_size=SHUFFLED_EDGES[1], prob=1.0),
         RandCoarseDropout(

@@ -21,6 +21,7 @@ class BallHead:
     """A head source whose lesions are bright balls of 3 and 5 mm radius."""
 
     edge: int = 56
+    patient: str = "ball"
 
     def make(self, generator: Generator, *, visits: int = 1) -> tuple[TrainingHead, ...]:
         return tuple(self._visit(generator) for _ in range(visits))

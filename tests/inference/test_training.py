@@ -26,7 +26,7 @@ from tests.inference.training_pools import CPU, TINY, ball_pools, begin, same
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 needs_data = pytest.mark.skipif(not DATA.exists(), reason="../shared/data is not here")
-PLAN = PatchPlan(channels=TINY.channels, labels=TINY.labels, edge=32, batch=4)
+PLAN = PatchPlan(channels=TINY.channels, labels=TINY.labels, size=(32, 32, 32), batch=4)
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def pool(pools: Pools) -> HeadPool:
 
 
 def loss_of(name: str, logits: torch.Tensor, batch: Batch) -> float:
-    return float(LOSSES[name](logits, batch.tissue, batch.lesions, batch.weight))
+    return float(LOSSES[name](logits, batch.tissue, batch.lesions, batch.weight, lesion=[1, 2]))
 
 
 @pytest.mark.slow
@@ -249,15 +249,16 @@ def test_errors_are_noted_only_where_they_are_drawn_again(pool: HeadPool) -> Non
     assert not objective.hard.places
 
 
-def test_errors_are_noted_where_they_lie_and_drawn_again(pool: HeadPool) -> None:
-    batch = draw_batch(pool, PLAN, generator=Generator().manual_seed(3))
+@pytest.mark.parametrize("size", [(32, 32, 32), (32, 48, 64)])
+def test_errors_are_noted_where_they_lie_and_drawn_again(pool: HeadPool, size: tuple[int, int, int]) -> None:
+    batch = draw_batch(pool, replace(PLAN, size=size), generator=Generator().manual_seed(3))
     answer = (batch.tissue > 0).float()
     known = (batch.weight > 0).nonzero()
     wrong = [known[known[:, 0] == n][100 + n] for n in range(4)]
     for index in wrong[:3]:
         answer[tuple(index)] = 1 - answer[tuple(index)]
     hard = HardPlaces()
-    hard.note(batch, answer)
+    hard.note(batch, answer, lesion=[1, 2])
     assert len(hard.places) == 3  # nothing is wrong in the fourth
     for n, place in enumerate(hard.places):
         visits = pool.get(place.head)
@@ -268,10 +269,22 @@ def test_errors_are_noted_where_they_lie_and_drawn_again(pool: HeadPool) -> None
         inside = all(0 <= at < size for at, size in zip(place.voxel, head.brain.shape, strict=True))
         if inside:  # brightness is varied, but blank stays blank
             assert (edge_image[i, j, k] == 0) == (head.images["T1c"][place.voxel] == 0)
-        assert torch.equal(torch.tensor([i, j, 31 - k if batch.flipped[n] else k]), wrong[n][1:])
+        assert torch.equal(torch.tensor([i, j, size[2] - 1 - k if batch.flipped[n] else k]), wrong[n][1:])
     again = hard.draw(pool, Generator().manual_seed(0))
     assert again is not None
     assert Place(head=again[0], voxel=tuple(again[2].tolist())) in hard.places
+
+
+def test_edema_that_is_not_taken_for_a_lesion_is_no_error(pool: HeadPool) -> None:
+    batch = draw_batch(pool, PLAN, generator=Generator().manual_seed(3))
+    lesion = (batch.tissue > 0).float()
+    edema = batch.tissue.clone()
+    edema[edema == 0] = 3
+    hard = HardPlaces()
+    hard.note(replace(batch, tissue=edema), lesion, lesion=[1, 2])
+    assert not hard.places
+    hard.note(replace(batch, tissue=edema), torch.ones_like(lesion), lesion=[1, 2])
+    assert len(hard.places) == 4
 
 
 def test_errors_in_heads_that_gave_way_are_forgotten(pool: HeadPool) -> None:
@@ -290,21 +303,38 @@ def test_weights_follow_lesion_volume() -> None:
 
 
 def test_what_is_unknown_weighs_nothing(pool: HeadPool) -> None:
-    batch = draw_batch(pool, replace(PLAN, edge=48, batch=8), generator=Generator().manual_seed(2))
+    batch = draw_batch(pool, replace(PLAN, size=(48, 48, 48), batch=8), generator=Generator().manual_seed(2))
     assert bool((batch.weight == 0).any())
     assert not bool((batch.tissue > 0)[batch.weight == 0].any())
 
 
 def test_patches_reach_beyond_the_head_with_blank_voxels() -> None:
     array = torch.arange(27.0).reshape(3, 3, 3) + 1
-    patch = cut(array, torch.tensor([-1, 1, 2]), 4)
+    patch = cut(array, torch.tensor([-1, 1, 2]), (4, 4, 4))
     assert patch.shape == (4, 4, 4)
     assert torch.equal(patch[1:, :2, :1], array[:, 1:, 2:])
     assert patch.sum() == array[:, 1:, 2:].sum()
 
 
+def test_patches_need_not_be_cubes(tmp_path: Path, pools: Pools) -> None:
+    config = replace(TINY, patches=((32, 48, 64),), steps=1)
+    objective = SupervisedObjective(config=config, pool=pools.training, validation=pools.validation)
+    batch = objective.draw(Generator().manual_seed(1))
+    assert batch.image.shape == (2, 5, 32, 48, 64)
+    assert batch.tissue.shape == batch.weight.shape == (2, 32, 48, 64)
+    place, flipped = batch.places[0].voxel, batch.flipped[0]
+    visits = pools.training.get(batch.places[0].head)
+    assert visits is not None
+    there = cut(visits[-1].lesions, torch.tensor(place), (32, 48, 64)).long()
+    assert torch.equal(batch.lesions[0], there.flip(-1) if flipped else there)
+    assert bool(there.any())
+    run, state = begin(tmp_path, pools, config)
+    train(run, state)
+    assert state.step == 1
+
+
 def test_every_second_patch_shows_a_lesion(pool: HeadPool) -> None:
-    batch = draw_batch(pool, replace(PLAN, edge=48, batch=8), generator=Generator().manual_seed(1))
+    batch = draw_batch(pool, replace(PLAN, size=(48, 48, 48), batch=8), generator=Generator().manual_seed(1))
     assert batch.image.shape == (8, 5, 48, 48, 48)
     assert all(bool(batch.tissue[n].any()) for n in (0, 2, 4, 6))
 

@@ -49,6 +49,6 @@ def test_steps_count_before_epochs_and_epochs_before_minutes() -> None:
 
 def test_a_batch_has_as_many_patches_as_fit_unless_their_number_is_given() -> None:
     config = TrainingConfig(batch_voxels=450_000)
-    assert [config.batch_of(edge) for edge in (48, 64, 96)] == [4, 2, 1]
-    assert TrainingConfig(batch=6).batch_of(96) == 6
-    assert TrainingConfig(objective="recall", visits=2, batch_voxels=450_000).batch_of(48) == 2
+    assert [config.batch_of((edge, edge, edge)) for edge in (48, 64, 96)] == [4, 2, 1]
+    assert TrainingConfig(batch=6).batch_of((96, 96, 96)) == 6
+    assert TrainingConfig(objective="recall", visits=2, batch_voxels=450_000).batch_of((48, 48, 48)) == 2

@@ -49,6 +49,11 @@ def command(*arguments: str) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
+def test_the_window_is_the_largest_patch(tmp_path: Path, pools: Pools) -> None:
+    config = replace(TINY, patches=((32, 64, 48), 32, (48, 32, 32)))
+    assert export_weights(saved(tmp_path, pools, config), tmp_path / "balls.toml", CARD).window == (32, 64, 48)
+
+
 def test_the_card_is_in_the_manifest(tmp_path: Path, pools: Pools) -> None:
     manifest = export_weights(saved(tmp_path, pools, TINY), tmp_path / "balls.toml", CARD)
     assert (manifest.name, manifest.version, manifest.training_data, manifest.licence) == (

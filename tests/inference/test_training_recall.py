@@ -14,6 +14,7 @@ from inference.training.export import Card, export_weights
 from inference.training.heads import HeadSource
 from inference.training.initial import start_from
 from inference.training.members import Pools
+from inference.training.objectives import loss_of
 from inference.training.recall import RecallObjective
 from inference.training.train import train
 from inference.weights import load_predictor
@@ -48,7 +49,7 @@ def test_the_loss_is_the_mean_over_visits(pools: Pools) -> None:
     alone = [objective.loss(network, replace(batch, visits=batch.visits[:1]))[0]]
     # the second visit is judged with the first in memory: a single visit cannot tell it
     logits, _ = network(batch.images, every_timepoint=True)
-    alone.append(objective._loss_of(batch.visits[1], logits[:, 1]))
+    alone.append(loss_of(RECALL, logits[:, 1], batch.visits[1]))
     torch.testing.assert_close(loss, torch.stack(alone).mean())
 
 

@@ -12,7 +12,9 @@ from inference.training.patches import PatchPlan
 from inference.training.pool import HeadPool, Recipe, fill
 from inference.training.sequences import draw_sequences
 
-PLAN = PatchPlan(channels=("T1c", "prior_mask", "position_i"), labels=("background", "lesion"), edge=32, batch=6)
+PLAN = PatchPlan(
+    channels=("T1c", "prior_mask", "position_i"), labels=("background", "lesion"), size=(32, 32, 32), batch=6
+)
 
 
 @pytest.fixture

@@ -38,7 +38,7 @@ def test_nyumets_is_as_published() -> None:
     config = read_settings("nyumets")
     assert config.features == (32, 32, 64, 128, 256, 32)
     assert (config.activation, config.normalisation, len(config.labels)) == ("leaky_relu", "instance", 2)
-    assert config.batch_of(192) * config.accumulation == 64
+    assert config.batch_of((192, 192, 192)) * config.accumulation == 64
     assert (config.epochs, config.seeds, config.pretrain, config.patches) == (150, 3, True, (192,))
 
 
@@ -48,6 +48,18 @@ def test_chuv_is_as_published() -> None:
     assert set(config.labels) == {"background", "enhancing", "necrosis", "edema"}
     assert (config.optimiser, config.schedule, config.folds, config.epochs) == ("sgd", "poly", 5, 1000)
     assert config.total_steps == 250_000
+    assert config.sizes == ((128, 160, 112),)
+
+
+def test_patches_are_cubes_or_boxes() -> None:
+    cubes = read_settings(changes=["patches=[128, 160, 112]"])
+    assert cubes.sizes == ((128, 128, 128), (160, 160, 160), (112, 112, 112))
+    mixed = read_settings(changes=["patches=[48, [32, 64, 48]]"])
+    assert mixed.sizes == ((48, 48, 48), (32, 64, 48))
+    assert mixed.batch_of((32, 64, 48)) == round(450_000 / (32 * 64 * 48))
+    for wrong in ("[[32, 64]]", "[[32, 64, 50]]", "[[16, 64, 64]]", "[]"):
+        with pytest.raises(SettingsError):
+            read_settings(changes=[f"patches={wrong}"])
 
 
 def test_later_settings_count(tmp_path: Path) -> None:
@@ -93,7 +105,9 @@ def test_a_wrong_file_or_preset_is_named(tmp_path: Path) -> None:
         read_settings(file=written(tmp_path, "batch = "))
     with pytest.raises(SettingsError, match=r"the settings .*absent\.toml cannot be read"):
         read_settings(file=tmp_path / "absent.toml")
-    with pytest.raises(SettingsError, match="there is no preset 'yale': choose one of chuv, default, nyumets, nyumets_stt, ucsf"):
+    with pytest.raises(
+        SettingsError, match="there is no preset 'yale': choose one of chuv, default, nyumets, nyumets_stt, ucsf"
+    ):
         read_settings("yale")
 
 
@@ -117,4 +131,4 @@ def test_a_shrunk_training_keeps_what_is_taught(preset: str) -> None:
         assert getattr(small, name) == getattr(config, name)
     assert small.total_steps == 4
     assert small.workers == 0
-    assert small.batch_of(32) * small.accumulation * 32**3 <= 4 * 32**3
+    assert small.batch_of((32, 32, 32)) * small.accumulation * 32**3 <= 4 * 32**3

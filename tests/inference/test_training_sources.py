@@ -15,7 +15,6 @@ from inference.training.sources import (
     blank_channels,
     find_sources,
     patient_folds,
-    patient_of,
     sequences_of,
     smoke_sources,
 )
@@ -39,8 +38,8 @@ def data(tmp_path: Path) -> Path:
 
 
 def patients(sources: Sources) -> tuple[set[str], set[str]]:
-    learning = {patient_of(source) for kind in sources.training for source in kind}
-    return learning, {patient_of(source) for source in sources.validation}
+    learning = {source.patient for kind in sources.training for source in kind}
+    return learning, {source.patient for source in sources.validation}
 
 
 def test_every_patient_is_judged_by_once_and_never_learned_from_then(data: Path) -> None:
@@ -58,7 +57,7 @@ def test_both_scans_of_a_patient_lie_in_one_fold(data: Path) -> None:
     kinds = find_sources(data, TINY).training
     first, second = (source for source in kinds[0] if "_0000_" in source.stem.name)  # type: ignore[attr-defined]
     assert first != second
-    assert patient_of(first) == patient_of(second) == "TCGA_DU_0000"
+    assert first.patient == second.patient == "TCGA_DU_0000"
 
 
 def test_folds_depend_on_their_seed_alone_and_are_of_even_size(data: Path) -> None:
@@ -143,12 +142,12 @@ def test_pretended_patients_can_be_split_too() -> None:
 
 
 def test_a_small_head_has_all_that_a_head_has() -> None:
-    head = SmallHead(patient=0, sequences=(MRSequence.FLAIR,)).make(torch.Generator().manual_seed(1))[0]
+    head = SmallHead(number=0, sequences=(MRSequence.FLAIR,)).make(torch.Generator().manual_seed(1))[0]
     assert set(head.images) == {MRSequence.T1C, MRSequence.FLAIR}
     assert 32 < min(head.brain.shape) < max(head.brain.shape) < 90
     assert bool(head.brain.any())
 
 
 def test_a_patient_is_a_head_without_its_date() -> None:
-    assert patient_of(RealHead(stem=Path("TCGA_CS_4941_19960909"))) == "TCGA_CS_4941"
-    assert patient_of(RealHead(stem=Path("TCGA_CS_4941"))) == "TCGA_CS_4941"
+    assert RealHead(stem=Path("TCGA_CS_4941_19960909")).patient == "TCGA_CS_4941"
+    assert RealHead(stem=Path("TCGA_CS_4941")).patient == "TCGA_CS_4941"

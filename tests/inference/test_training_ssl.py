@@ -47,6 +47,16 @@ def test_damage_depends_on_the_generator_alone() -> None:
     assert not torch.equal(first, other)
 
 
+def test_boxes_that_are_no_cubes_are_damaged_from_end_to_end() -> None:
+    image = torch.arange(1.0, 32 * 48 * 96 + 1).reshape(1, 32, 48, 96)
+    views = torch.cat([damaged(image, generator=Generator().manual_seed(seed)) for seed in range(10)])
+    changed = (views != image).any(0)
+    for axis in range(3):
+        along = changed.movedim(axis, 0).flatten(1).any(1)
+        assert bool(along[:8].any())
+        assert bool(along[-8:].any())
+
+
 def test_views_differ_show_no_truth_and_leave_positions_alone(pools: Pools) -> None:
     objective = SelfSupervisedObjective(config=SSL, pool=pools.training)
     views = objective.draw(Generator().manual_seed(1))

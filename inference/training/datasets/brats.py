@@ -15,26 +15,47 @@ studies of UCSF, Yale, Stanford and New York under new names: before such sets a
 """
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
+from inference.label_schemes import BRATS_2021, BRATS_METS, LabelScheme
 from inference.training.datasets.files import Names, folders, images, nifti
-from inference.training.datasets.labels import BRATS_2021, BRATS_METS, LabelScheme
 from inference.training.datasets.records import Disease, Quality, StudyRecord
 from tracking.timepoint import MRSequence
 
-METS_FILES: Names = {
-    MRSequence.T1C: ("-t1c",),
-    MRSequence.T1: ("-t1n",),
-    MRSequence.T2: ("-t2w",),
-    MRSequence.FLAIR: ("-t2f",),
-}
-GLIOMA_FILES: Names = {
-    MRSequence.T1C: ("_t1ce",),
-    MRSequence.T1: ("_t1",),
-    MRSequence.T2: ("_t2",),
-    MRSequence.FLAIR: ("_flair",),
-}
-METS_FOLDER = re.compile(r"(BraTS-MET-\d+)(?:-(\d+))?")
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """How studies lie on disk: the pattern of their folders, patient and visit in a folder's name, and its files."""
+
+    pattern: str
+    name: re.Pattern[str]
+    files: Names
+    labels: str
+
+
+METS = Layout(
+    pattern="BraTS-MET-*",
+    name=re.compile(r"(?P<patient>BraTS-MET-\d+)(?:-(?P<visit>\d+))?"),
+    files={
+        MRSequence.T1C: ("-t1c",),
+        MRSequence.T1: ("-t1n",),
+        MRSequence.T2: ("-t2w",),
+        MRSequence.FLAIR: ("-t2f",),
+    },
+    labels="-seg",
+)
+GLIOMAS = Layout(
+    pattern="BraTS2021_*",
+    name=re.compile(r"(?P<patient>BraTS2021_\d+)(?P<visit>)"),
+    files={
+        MRSequence.T1C: ("_t1ce",),
+        MRSequence.T1: ("_t1",),
+        MRSequence.T2: ("_t2",),
+        MRSequence.FLAIR: ("_flair",),
+    },
+    labels="_seg",
+)
 
 
 def read_brats_mets(
@@ -49,24 +70,7 @@ def read_brats_mets(
     FileNotFoundError
         There is no study below ``root``.
     """
-    records = []
-    for folder in folders(root, "BraTS-MET-*"):
-        name, present = METS_FOLDER.fullmatch(folder.name), images(folder, METS_FILES, stem=folder.name)
-        if name is None or not present:
-            continue  # a folder of folders, whose name begins alike
-        labels = nifti(folder, f"{folder.name}-seg")
-        records.append(
-            StudyRecord(
-                data_set=data_set,
-                patient_id=name[1],
-                visit=int(name[2] or 0),
-                images=present,
-                labels=labels,
-                scheme=scheme if labels else None,
-                quality=Quality.GOLD if labels else Quality.UNLABELLED,
-            )
-        )
-    return tuple(records)
+    return _read(root, METS, data_set=data_set, scheme=scheme, disease=Disease.METASTASES)
 
 
 def read_brats_2021(root: Path) -> tuple[StudyRecord, ...]:
@@ -77,22 +81,28 @@ def read_brats_2021(root: Path) -> tuple[StudyRecord, ...]:
     FileNotFoundError
         There is no study below ``root``.
     """
+    return _read(root, GLIOMAS, data_set="BraTS 2021", scheme=BRATS_2021, disease=Disease.GLIOMA)
+
+
+def _read(
+    root: Path, layout: Layout, *, data_set: str, scheme: LabelScheme, disease: Disease
+) -> tuple[StudyRecord, ...]:
     records = []
-    for folder in folders(root, "BraTS2021_*"):
-        present = images(folder, GLIOMA_FILES, stem=folder.name)
-        if not present:
+    for folder in folders(root, layout.pattern):
+        name, present = layout.name.fullmatch(folder.name), images(folder, layout.files, stem=folder.name)
+        if name is None or not present:
             continue  # a folder of folders, whose name begins alike
-        labels = nifti(folder, f"{folder.name}_seg")
+        labels = nifti(folder, f"{folder.name}{layout.labels}")
         records.append(
             StudyRecord(
-                data_set="BraTS 2021",
-                patient_id=folder.name,
-                visit=0,
+                data_set=data_set,
+                patient_id=name["patient"],
+                visit=int(name["visit"] or 0),
                 images=present,
                 labels=labels,
-                scheme=BRATS_2021 if labels else None,
+                scheme=scheme if labels else None,
                 quality=Quality.GOLD if labels else Quality.UNLABELLED,
-                disease=Disease.GLIOMA,
+                disease=disease,
             )
         )
     return tuple(records)

@@ -33,10 +33,10 @@ def folds(records: Iterable[StudyRecord], k: int, *, seed: int, same: Iterable[S
         k is less than 2, or there are fewer patients.
     """
     patients = by_patient(records)
-    persons = _joined(list(patients), same)
-    if not 2 <= k <= len(persons):
-        raise ValueError(f"{len(persons)} patients cannot be split into {k} folds; choose 2 to {len(persons)}.")
-    shuffled = [persons[n] for n in np.random.default_rng(seed).permutation(len(persons))]
+    everyone = persons(list(patients), same)
+    if not 2 <= k <= len(everyone):
+        raise ValueError(f"{len(everyone)} patients cannot be split into {k} folds; choose 2 to {len(everyone)}.")
+    shuffled = [everyone[n] for n in np.random.default_rng(seed).permutation(len(everyone))]
     shuffled.sort(key=lambda person: person[0][0])  # by data set, which is then dealt out evenly
     parts = (shuffled[n::k] for n in range(k))
     return tuple(tuple(r for person in part for patient in person for r in patients[patient]) for part in parts)
@@ -48,25 +48,36 @@ def training_part(parts: Sequence[Fold], held_out: int) -> Fold:
 
 
 def patients_with_same_images(records: Iterable[StudyRecord]) -> tuple[Same, ...]:
-    """Return groups of patients that share an image file to the byte: one person under several names.
+    """Return groups of patients that share an image to the byte: one person under several names.
 
-    It reads every image once. The same scan prepared in two ways is not noticed.
+    Only images of the same size are read. The same scan prepared in two ways is not noticed.
     """
-    owners: dict[str, set[PatientKey]] = defaultdict(set)
+    alike: dict[int, dict[Path, PatientKey]] = defaultdict(dict)
     for record in records:
         for path in record.images.values():
-            for file in sorted(path.iterdir()) if path.is_dir() else [path]:
-                owners[_digest(file)].add(record.patient)
+            alike[sum(file.stat().st_size for file in _files(path))][path] = record.patient
+    owners: dict[str, set[PatientKey]] = defaultdict(set)
+    for images in alike.values():
+        if len(set(images.values())) > 1:
+            for path, patient in images.items():
+                owners[_digest(path)].add(patient)
     return tuple(frozenset(patients) for patients in owners.values() if len(patients) > 1)
 
 
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _files(image: Path) -> list[Path]:
+    return sorted(image.iterdir()) if image.is_dir() else [image]
 
 
-def _joined(patients: Sequence[PatientKey], same: Iterable[Same]) -> list[tuple[PatientKey, ...]]:
-    """Return the names of every person, in order."""
+def _digest(image: Path) -> str:
+    """Return the digest of all slices together: blank ones are the same in everyone."""
+    digest = hashlib.sha256()
+    for file in _files(image):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def persons(patients: Sequence[PatientKey], same: Iterable[Same]) -> list[tuple[PatientKey, ...]]:
+    """Return the names of every person, in order: one, or all by which `patients_with_same_images` knows them."""
     person = {patient: {patient} for patient in patients}
     for group in same:
         present = [patient for patient in sorted(group) if patient in person]

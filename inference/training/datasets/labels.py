@@ -1,13 +1,10 @@
 """What a label value says about a voxel: the tissues that it may be. What a data set does not label stays possible.
 
-A label that tells tissues apart leaves one possibility. One that outlines whole lesions leaves two, enhancing or
-necrosis: a lesion, tissue unknown. A background that was drawn without edema may be edema. Nothing known is every
-possibility. Volumes of possibilities are uint8: bit n is set where
-`Tissue` n is possible.
+Volumes of possibilities are uint8: bit n is set where `Tissue` n is possible; nothing known is every possibility. What
+the values mean is said in `inference.label_schemes`.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any
 
@@ -15,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from inference.label_schemes import ANY, ENHANCING, NECROSIS, LabelScheme
+from inference.labels import LESION
 from tracking.timepoint import Tissue
 
 Possible = NDArray[np.uint8]
 
-LESION = frozenset({Tissue.ENHANCING, Tissue.NECROSIS})
-ANY = frozenset(Tissue)
 RIM_GAP_MM = 3.0
 
 
@@ -30,52 +27,6 @@ def bits(tissues: Iterable[Tissue]) -> int:
 
 
 NOTHING_KNOWN = bits(ANY)
-
-
-@dataclass(frozen=True, kw_only=True)
-class LabelScheme:
-    """The label values of one data set.
-
-    Attributes
-    ----------
-    name
-        For messages.
-    meaning
-        Tissues that a voxel of each value may be; 0 is always among the values.
-    """
-
-    name: str
-    meaning: Mapping[int, frozenset[Tissue]]
-
-    def __post_init__(self) -> None:
-        empty = [value for value, tissues in self.meaning.items() if not tissues]
-        if 0 not in self.meaning or empty:
-            what = f"the values {empty} mean no tissue" if empty else "the value 0 has no meaning"
-            raise ValueError(f"In the labels of {self.name}, {what}; give what each value may be.")
-
-    @property
-    def labelled_tissues(self) -> frozenset[Tissue]:
-        """Tissues that were outlined wherever they were seen: background is certainly none of them."""
-        return ANY - self.meaning[0] - {Tissue.BACKGROUND}
-
-
-def _only(tissue: Tissue) -> frozenset[Tissue]:
-    return frozenset({tissue})
-
-
-BACKGROUND, ENHANCING = _only(Tissue.BACKGROUND), _only(Tissue.ENHANCING)
-NECROSIS, EDEMA = _only(Tissue.NECROSIS), _only(Tissue.EDEMA)
-
-# The walls of a resection cavity may enhance with or without tumour: nothing is taught there.
-BRATS_METS = LabelScheme(name="BraTS-METS", meaning={0: BACKGROUND, 1: NECROSIS, 2: EDEMA, 3: ENHANCING, 4: ANY})
-BRATS_2021 = LabelScheme(name="BraTS 2021", meaning={0: BACKGROUND, 1: NECROSIS, 2: EDEMA, 4: ENHANCING})
-YALE = LabelScheme(name="Yale pretreatment metastases", meaning={0: BACKGROUND, 1: NECROSIS, 2: EDEMA, 3: ENHANCING})
-CHUV = LabelScheme(name="CHUV", meaning={0: BACKGROUND, 1: ENHANCING, 2: EDEMA, 3: NECROSIS})
-WHOLE_LESION = LabelScheme(name="whole lesions in one class", meaning={0: BACKGROUND | EDEMA, 1: LESION})
-ENHANCING_ALONE = LabelScheme(name="enhancing tissue alone", meaning={0: BACKGROUND | EDEMA | NECROSIS, 1: ENHANCING})
-# Masks stored as pictures hold 255 where NIfTI holds 1.
-BRAINMETSHARE = LabelScheme(name="BrainMetShare", meaning={0: BACKGROUND | EDEMA, 1: LESION, 255: LESION})
-OURS = LabelScheme(name="brainmets-dicom-node", meaning={int(tissue): _only(tissue) for tissue in Tissue})
 
 
 def possible_tissues(
@@ -103,14 +54,7 @@ def possible_tissues(
         A value has no meaning in the scheme, or is no whole number; the message names file and value.
     """
     values, places = np.unique(labels, return_inverse=True)
-    strange = [value for value in values.tolist() if value not in scheme.meaning]
-    if strange:
-        shown = ", ".join(f"{value:g}" for value in strange[:5]) + (", …" if len(strange) > 5 else "")
-        known = ", ".join(map(str, sorted(scheme.meaning)))
-        raise ValueError(
-            f"{source} has the label {shown}, which means nothing in {scheme.name} ({known}): is it of another data "
-            "set, or was it interpolated?"
-        )
+    scheme.check(values, source=source)
     table = np.array([bits(scheme.meaning[int(value)]) for value in values], np.uint8)
     possible: Possible = table[places].reshape(labels.shape)
     if Tissue.NECROSIS in scheme.meaning[0]:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import fill_voids
 import numpy as np
 import torch
 from highdicom import Volume
@@ -18,12 +17,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from inference.brain import LARGEST_BRAIN_ML
-from inference.preprocessing import normalise, to_model_grid
-from inference.training.datasets.files import read_volume
-from inference.training.datasets.labels import NOTHING_KNOWN, Possible, Target, possible_tissues, target_of
+from inference.preprocessing import normalise
+from inference.training.datasets.labels import Target, target_of
 from inference.training.datasets.records import Quality, StudyRecord, by_patient
-from tracking.geometry import resample_like
+from inference.training.datasets.volumes import brain_on, grid_of, image_on, nothing_known, possible_on
 from tracking.timepoint import MRSequence
 
 CHANNELS = (MRSequence.T1C, MRSequence.T1, MRSequence.T2, MRSequence.FLAIR)
@@ -168,14 +165,17 @@ def load_sequence(
     Raises
     ------
     ValueError
-        A file cannot be read, a label value has no meaning, or an image shows more than a brain and has no brain mask;
-        the message names the file.
+        A file cannot be read, a label value has no meaning, or no brain is found where there is no mask; the message
+        names the file.
     """
-    grid = _grid(sequence.studies, spacing_mm)
+    grid = _newest_grid(sequence.studies, spacing_mm)
     shown = [study.quality in qualities for study in sequence.studies]
     images = [image for study in sequence.studies for image in _channels(study, grid)]
     possible = np.stack(
-        [_possible(s, grid) if show else _unknown(grid) for s, show in zip(sequence.studies, shown, strict=True)]
+        [
+            (possible_on(study, grid) if show else nothing_known(grid)).array
+            for study, show in zip(sequence.studies, shown, strict=True)
+        ]
     )
     label, known = target_of(possible, target)
     arrays: Mapping[str, NDArray[Any]] = {
@@ -200,51 +200,15 @@ def by_study(image: Tensor) -> Tensor:
     return image.reshape(image.shape[0], -1, len(CHANNELS), *image.shape[2:])
 
 
-def _grid(studies: Sequence[StudyRecord], spacing_mm: float) -> Volume:
-    newest = next(study for study in reversed(studies) if MRSequence.T1C in study.images)
-    t1c = read_volume(newest.images[MRSequence.T1C])
-    return to_model_grid(t1c, resample_like(_brain(newest), t1c, interpolation="nearest"), spacing_mm=spacing_mm)[0]
+def _newest_grid(studies: Sequence[StudyRecord], spacing_mm: float) -> Volume:
+    return grid_of(next(s for s in reversed(studies) if MRSequence.T1C in s.images), spacing_mm=spacing_mm)
 
 
 def _channels(study: StudyRecord, grid: Volume) -> list[NDArray[np.float32]]:
-    brain = resample_like(_brain(study), grid, interpolation="nearest").array.astype(bool)
-    channels = []
-    for sequence in CHANNELS:
-        if sequence in study.images:
-            # Half a voxel of the grid may lie beyond the last voxel centre: extend the image there.
-            image = read_volume(study.images[sequence]).pad(1, mode="edge")
-            channels.append(normalise(resample_like(image, grid).array, brain))
-        else:
-            channels.append(np.zeros(grid.spatial_shape, np.float32))
-    return channels
-
-
-def _brain(study: StudyRecord) -> Volume:
-    """Return the brain mask, uint8: that of the study, or all that an image cut to the brain shows."""
-    if study.brain:
-        mask = read_volume(study.brain)
-        return mask.with_array((mask.array > 0).astype(np.uint8))
-    path = next(study.images[channel] for channel in CHANNELS if channel in study.images)
-    image = read_volume(path)
-    mask = image.with_array(fill_voids.fill(image.array != 0).astype(np.uint8))
-    volume_ml = float(mask.array.sum()) * image.voxel_volume / 1000
-    if volume_ml > LARGEST_BRAIN_ML:
-        raise ValueError(
-            f"{path} shows {volume_ml:.0f} ml, more than a brain: cut it to the brain, or give a brain mask "
-            "(StudyRecord.brain)."
-        )
-    return mask
-
-
-def _possible(study: StudyRecord, grid: Volume) -> Possible:
-    if study.labels is None or study.scheme is None:
-        return _unknown(grid)
-    labels = read_volume(study.labels)
-    a, b, c = labels.spacing
-    possible = possible_tissues(labels.array, study.scheme, spacing_mm=(a, b, c), source=str(study.labels))
-    sampled = resample_like(labels.with_array(possible), grid, interpolation="nearest", fill=NOTHING_KNOWN)
-    return np.asarray(sampled.array, dtype=np.uint8)
-
-
-def _unknown(grid: Volume) -> Possible:
-    return np.full(grid.spatial_shape, NOTHING_KNOWN, np.uint8)
+    brain = brain_on(study, grid).array.astype(bool)
+    return [
+        normalise(image_on(study, sequence, grid).array, brain)
+        if sequence in study.images
+        else np.zeros(grid.spatial_shape, np.float32)
+        for sequence in CHANNELS
+    ]

@@ -19,8 +19,8 @@ import csv
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from inference.label_schemes import WHOLE_LESION
 from inference.training.datasets.files import Names, images, nifti
-from inference.training.datasets.labels import WHOLE_LESION
 from inference.training.datasets.records import Quality, StudyRecord
 from tracking.timepoint import MRSequence
 
@@ -82,6 +82,22 @@ def read_nyumets(root: Path, *, table: Path, time_series: Path | None = None) ->
     if not records:
         raise FileNotFoundError(f"No study of {table.name} is below {root / 'imaging'}; give the folder above it.")
     return tuple(records)
+
+
+def read_nyumets_folder(root: Path) -> tuple[StudyRecord, ...]:
+    """Return the studies of NYUMets with ``imaging.csv``, and ``timeseries.csv`` if it is there, in the same folder.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such table, or no study of it.
+    ValueError
+        As `read_nyumets`.
+    """
+    table, time_series = root / "imaging.csv", root / "timeseries.csv"
+    if not table.exists():
+        raise FileNotFoundError(f"{root} has no imaging.csv; give the folder that holds it beside imaging/.")
+    return read_nyumets(root, table=table, time_series=time_series if time_series.exists() else None)
 
 
 def _days(table: Path) -> dict[str, int]:

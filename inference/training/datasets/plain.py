@@ -6,14 +6,21 @@
 
 A study's folder is named by its date (``2024-03-05`` or ``20240305``), or by its number where only the order is known;
 one patient's studies are named in one way. Name patients by pseudonyms: messages about broken files name their paths.
+
+To be trained on, the folder says what it is in a file ``dataset.toml``::
+
+    name = "our clinic"
+    labels = "1=ENHANCING,2=NECROSIS"    # or node, yale, chuv, brats-mets, brats-2021, lesion, ucsf
+    quality = "gold"                     # reviewed; or silver, synthetic
 """
 
+import tomllib
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
+from inference.label_schemes import LabelScheme, label_scheme
 from inference.training.datasets.files import Names, images, nifti
-from inference.training.datasets.labels import LabelScheme
 from inference.training.datasets.records import Quality, StudyRecord
 from tracking.timepoint import MRSequence
 
@@ -23,6 +30,41 @@ FILES: Names = {
     MRSequence.T2: ("t2",),
     MRSequence.FLAIR: ("flair",),
 }
+
+
+DESCRIPTION = "dataset.toml"
+KEYS = ("name", "labels", "quality")
+QUALITIES = {quality.name.lower(): quality for quality in Quality if quality is not Quality.UNLABELLED}
+
+
+def read_described(root: Path) -> tuple[StudyRecord, ...]:
+    """Return the studies of a folder of patients that says itself what its labels mean.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no ``dataset.toml``, or no study.
+    ValueError
+        The description lacks something or says something unknown; or as `read_plain`.
+    """
+    path = root / DESCRIPTION
+    if not path.exists():
+        raise FileNotFoundError(f"{root} has no {DESCRIPTION}; write one with {', '.join(KEYS)}.")
+    try:
+        said = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is no valid TOML ({error}); write it again.") from error
+    if sorted(said) != sorted(KEYS) or not all(isinstance(value, str) for value in said.values()):
+        raise ValueError(
+            f"{path} says {', '.join(sorted(said)) or 'nothing'}; it must say {', '.join(KEYS)}, in quotes."
+        )
+    if said["quality"] not in QUALITIES:
+        raise ValueError(f"{path} says quality {said['quality']!r}; choose one of {', '.join(QUALITIES)}.")
+    try:
+        scheme = label_scheme(said["labels"])
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    return read_plain(root, data_set=said["name"], scheme=scheme, quality=QUALITIES[said["quality"]])
 
 
 def read_plain(root: Path, *, data_set: str, scheme: LabelScheme, quality: Quality) -> tuple[StudyRecord, ...]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from pathlib import Path
 
-from inference.training.datasets.labels import LabelScheme
+from inference.label_schemes import LabelScheme
 from tracking.timepoint import MRSequence, Tissue
 
 PatientKey = tuple[str, str]

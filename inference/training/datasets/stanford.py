@@ -18,8 +18,8 @@ tested on generated samples alone.
 from collections.abc import Mapping
 from pathlib import Path
 
+from inference.label_schemes import BRAINMETSHARE
 from inference.training.datasets.files import Names, folders, images, nifti
-from inference.training.datasets.labels import BRAINMETSHARE
 from inference.training.datasets.records import Quality, StudyRecord
 from tracking.timepoint import MRSequence
 

@@ -17,8 +17,8 @@ asked for: it holds nothing that was measured as T2. The door was tested on gene
 import re
 from pathlib import Path
 
+from inference.label_schemes import BRATS_METS, ENHANCING_ALONE
 from inference.training.datasets.files import Names, folders, images, nifti
-from inference.training.datasets.labels import BRATS_METS, ENHANCING_ALONE
 from inference.training.datasets.records import Quality, StudyRecord
 from tracking.timepoint import MRSequence
 

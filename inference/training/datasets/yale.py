@@ -20,9 +20,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 
+from inference.label_schemes import YALE
 from inference.training.datasets.brats import read_brats_mets
 from inference.training.datasets.files import NIFTI
-from inference.training.datasets.labels import YALE
 from inference.training.datasets.records import StudyRecord
 from tracking.timepoint import MRSequence
 

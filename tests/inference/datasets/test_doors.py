@@ -10,20 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from inference.label_schemes import BRAINMETSHARE, BRATS_METS, ENHANCING_ALONE, WHOLE_LESION, YALE
 from inference.training.datasets.brats import read_brats_2021, read_brats_mets
+from inference.training.datasets.doors import read_data_sets
 from inference.training.datasets.files import read_volume
-from inference.training.datasets.labels import (
-    BRAINMETSHARE,
-    BRATS_METS,
-    ENHANCING_ALONE,
-    WHOLE_LESION,
-    YALE,
-    Target,
-    possible_tissues,
-    target_of,
-)
-from inference.training.datasets.nyumets import read_nyumets
-from inference.training.datasets.plain import read_plain
+from inference.training.datasets.labels import Target, possible_tissues, target_of
+from inference.training.datasets.nyumets import read_nyumets, read_nyumets_folder
+from inference.training.datasets.plain import read_described, read_plain
 from inference.training.datasets.records import Disease, Quality, StudyRecord, by_patient, for_evaluation
 from inference.training.datasets.stanford import read_stanford
 from inference.training.datasets.ucsf import read_ucsf
@@ -214,6 +207,46 @@ def test_plain_folders(tmp_path: Path) -> None:
     numbered = by_patient(records)["clinic", "p2"]
     assert [(study.visit, study.day) for study in numbered] == [(9, None), (10, None)]
     assert [study.brain is not None for study in numbered] == [True, False]
+
+
+def test_plain_folders_say_themselves_what_they_are(tmp_path: Path) -> None:
+    samples.plain(tmp_path, studies={"p1": ["1"]})
+    (tmp_path / "dataset.toml").write_text('name = "ours"\nlabels = "1=ENHANCING,9=UNKNOWN"\nquality = "silver"\n')
+    (record,) = read_data_sets([f"plain={tmp_path}"])
+    assert (record.data_set, record.quality, record.labelled_tissues) == ("ours", Quality.SILVER, {Tissue.ENHANCING})
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (None, "has no dataset.toml; write one with name, labels, quality"),
+        ("name = ", "is no valid TOML"),
+        ("", "says nothing; it must say name, labels, quality"),
+        ('name = "x"\nlabels = 1\nquality = "gold"', "in quotes"),
+        (
+            'name = "x"\nlabels = "lesion"\nquality = "best"',
+            "says quality 'best'; choose one of synthetic",
+        ),
+        ('name = "x"\nlabels = "leson"\nquality = "gold"', "labels 'leson' are neither node, yale"),
+    ],
+)
+def test_a_wrong_description_is_named(tmp_path: Path, text: str | None, words: str) -> None:
+    samples.plain(tmp_path, studies={"p1": ["1"]})
+    if text is not None:
+        (tmp_path / "dataset.toml").write_text(text)
+    with pytest.raises((ValueError, FileNotFoundError), match=re.escape(words)) as raised:
+        read_described(tmp_path)
+    assert str(tmp_path) in str(raised.value)
+
+
+def test_nyumets_is_read_with_the_tables_beside_it(tmp_path: Path) -> None:
+    samples.nyumets(tmp_path)
+    assert [r.day for r in sorted(read_nyumets_folder(tmp_path), key=lambda r: r.visit)] == [-33, 0, 87]
+    (tmp_path / "timeseries.csv").unlink()
+    assert {r.day for r in read_nyumets_folder(tmp_path)} == {None}
+    (tmp_path / "imaging.csv").unlink()
+    with pytest.raises(FileNotFoundError, match=r"has no imaging\.csv; give the folder that holds it"):
+        read_nyumets_folder(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -95,3 +95,14 @@ def test_folders_of_pictures_are_compared_too(tmp_path: Path) -> None:
     assert {frozenset({("BrainMetShare", "Mets_005"), ("BrainMetShare", "Mets_006")})} == set(
         patients_with_same_images(read_stanford(tmp_path))
     )
+
+
+def test_blank_slices_make_nobody_the_same_person(tmp_path: Path) -> None:
+    samples.stanford_pictures(tmp_path)
+    folder = next(tmp_path.rglob("Mets_005"))
+    other = folder.with_name("Mets_006") / "0"
+    other.mkdir(parents=True)
+    pictures = sorted((folder / "0").iterdir(), key=lambda path: int(path.stem))
+    for picture, source in zip(pictures, [*pictures[:15], *pictures[:14:-1]], strict=True):  # half of it turned over
+        (other / picture.name).write_bytes(source.read_bytes())
+    assert patients_with_same_images(read_stanford(tmp_path)) == ()

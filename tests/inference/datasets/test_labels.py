@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 
-from inference.training.datasets import labels as door
+from inference import label_schemes as door
+from inference.label_schemes import ANY, LabelScheme
 from inference.training.datasets.labels import (
-    ANY,
     NOTHING_KNOWN,
-    LabelScheme,
     Target,
     bits,
     enclosed,
@@ -56,7 +55,7 @@ def test_an_array_is_translated_voxel_by_voxel(dtype: type) -> None:
 @pytest.mark.parametrize(("value", "shown"), [(7, "7"), (2.5, "2.5"), (-1, "-1"), (np.nan, "nan"), (1e300, r"1e\+300")])
 def test_a_value_without_meaning_is_refused_by_file_and_value(value: float, shown: str) -> None:
     with pytest.raises(
-        ValueError, match=rf"patient-0/seg\.nii\.gz has the label {shown}, which means nothing in BraTS"
+        ValueError, match=rf"patient-0/seg\.nii\.gz has the label {shown}, which means nothing in brats-mets"
     ):
         possible_tissues(
             np.array([[[0.0, 1, value]]]), door.BRATS_METS, spacing_mm=SPACING, source="patient-0/seg.nii.gz"

@@ -13,10 +13,12 @@ from monai.data.meta_tensor import MetaTensor
 from monai.transforms import Compose, RandFlipd, RandSpatialCropd, SpatialPadd
 from monai.utils import set_determinism
 
+from inference.label_schemes import OURS, WHOLE_LESION
 from inference.preprocessing import normalise, to_model_grid
+from inference.training.datasets import volumes
 from inference.training.datasets.brats import read_brats_mets
 from inference.training.datasets.files import read_volume
-from inference.training.datasets.labels import NOTHING_KNOWN, OURS, WHOLE_LESION, Target
+from inference.training.datasets.labels import NOTHING_KNOWN, Target
 from inference.training.datasets.longitudinal import (
     CHANNELS,
     LongitudinalDataset,
@@ -200,17 +202,25 @@ def test_unknown_label_values_name_the_file(tmp_path: Path) -> None:
     samples.plain(tmp_path, studies={"p1": ["1"]})
     samples.write(tmp_path / "p1" / "1" / "labels.nii.gz", np.full(samples.SHAPE, 9, np.uint8))
     records = read_plain(tmp_path, data_set="x", scheme=OURS, quality=Quality.GOLD)
-    with pytest.raises(ValueError, match=r"p1/1/labels\.nii\.gz has the label 9, which means nothing in brainmets"):
+    with pytest.raises(ValueError, match=r"p1/1/labels\.nii\.gz has the label 9, which means nothing in node"):
         item(records)
 
 
-def test_a_whole_head_needs_a_brain_mask(tmp_path: Path) -> None:
+def test_voxels_that_are_no_number_are_refused(tmp_path: Path) -> None:
+    samples.plain(tmp_path, studies={"p1": ["1"]})
+    samples.write(tmp_path / "p1" / "1" / "flair.nii.gz", np.full(samples.SHAPE, np.nan, np.float32))
+    with pytest.raises(ValueError, match=r"flair\.nii\.gz has voxels that are no number; write it again"):
+        item(read_plain(tmp_path, data_set="x", scheme=WHOLE_LESION, quality=Quality.GOLD))
+
+
+def test_where_no_brain_is_found_a_mask_is_asked_for(tmp_path: Path) -> None:
     samples.plain(tmp_path, studies={"p1": ["1"]})
     folder = tmp_path / "p1" / "1"
-    head = samples.image(0) + 50  # nothing is blank
-    samples.write(folder / "t1c.nii.gz", np.pad(head, 10, constant_values=20), samples.AFFINE)
-    with pytest.raises(ValueError, match=r"t1c\.nii\.gz shows \d+ ml, more than a brain: cut it to the brain, or give"):
+    samples.write(folder / "t1c.nii.gz", np.full((54, 60, 56), 20, np.float32), samples.AFFINE)
+    with pytest.raises(ValueError, match=r"t1c\.nii\.gz: the image is blank.*; or give a brain mask"):
         item(read_plain(tmp_path, data_set="x", scheme=WHOLE_LESION, quality=Quality.GOLD))
+    head = samples.image(0) + 50  # nothing is 0
+    samples.write(folder / "t1c.nii.gz", np.pad(head, 10, constant_values=20), samples.AFFINE)
     shifted = samples.AFFINE.copy()
     shifted[:3, 3] += 10 * samples.SPACING_MM
     samples.write(folder / "brain.nii.gz", samples.brain().astype(np.uint8), shifted)
@@ -218,6 +228,22 @@ def test_a_whole_head_needs_a_brain_mask(tmp_path: Path) -> None:
     whole = read_volume(folder / "t1c.nii.gz")
     assert np.prod(one["image"].shape[1:]) < 0.5 * np.prod(whole.spatial_shape)  # cut to the brain's box
     assert one["image"][0].abs().max() > 0
+
+
+def test_in_a_whole_head_the_brain_is_found_as_in_inference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    samples.plain(tmp_path, studies={"p1": ["1"]})
+    head = np.pad(samples.image(0) + 50, 10, constant_values=20)
+    samples.write(tmp_path / "p1" / "1" / "t1c.nii.gz", head, samples.AFFINE)
+    (record,) = read_plain(tmp_path, data_set="x", scheme=WHOLE_LESION, quality=Quality.GOLD)
+    box = np.zeros(head.shape, bool)
+    box[20:30, 22:40, 20:40] = True
+    asked: list[object] = []
+    monkeypatch.setattr(volumes, "find_brain", lambda image, **_: asked.append(image) or image.with_array(box))
+    found = volumes.brain_of(record)
+    assert found.array.dtype == np.uint8
+    np.testing.assert_array_equal(found.array, box)
+    item((record,))
+    assert len(asked) == 1  # it takes long: what was found is kept
 
 
 def test_monai_transforms_treat_all_studies_alike(tmp_path: Path) -> None:

@@ -113,7 +113,7 @@ def test_what_an_earlier_evaluation_left_is_removed(bare: Path, tmp_path: Path) 
 
 
 def test_wrong_labels_are_refused(bare: Path, tmp_path: Path) -> None:
-    with pytest.raises(ManifestError, match=r"t\.nii\.gz has the label 3, which 'ucsf' does not name"):
+    with pytest.raises(ManifestError, match=r"t\.nii\.gz has the label 3, which means nothing in ucsf"):
         evaluate(bare, tmp_path / "out", EvaluationOptions(labels="ucsf"))
     with pytest.raises(ManifestError, match="neither node"):
         evaluate(bare, tmp_path / "out", EvaluationOptions(prediction_labels="nodes"))

@@ -58,7 +58,7 @@ def test_what_is_ignored_or_labelled_unknown_is_unknown(row: ScanRow, tmp_path: 
     ("name", "array", "message"),
     [
         ("prediction", cubes(shape=(24, 24, 12)), "24 × 24 × 12 voxels, the truth 24 × 24 × 24"),
-        ("prediction", cubes(((2, 2, 2), 3), label=7), "has the label 7, which 'node' does not name"),
+        ("prediction", cubes(((2, 2, 2), 3), label=7), "has the label 7, which means nothing in node"),
         ("prediction", np.full((24, 24, 24), 0.5), "no label map"),
         ("prediction", np.full((24, 24, 24), -1), "no label map"),
         ("prediction", np.full((24, 24, 24), np.nan), "voxels that are no number"),
