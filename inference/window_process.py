@@ -103,9 +103,10 @@ class WindowProcess:
         try:
             yield
         except (EOFError, OSError) as error:
-            if time.monotonic() - began_s >= limit_s:
-                raise EngineError(f"OpenVINO's process did not answer within {limit_s:g} s") from error
-            raise EngineError(f"OpenVINO's process ended ({how_it_ended(self._last_status())})") from error
+            took_s = time.monotonic() - began_s
+            status = self._last_status()
+            late = f" after it did not answer within {limit_s:g} s" if took_s >= limit_s else ""
+            raise EngineError(f"OpenVINO's process ended ({how_it_ended(status)}){late}") from error
         except BaseException:
             self.close()
             raise
