@@ -244,15 +244,17 @@ print(*(model.get_property(name) for name in ("INFERENCE_NUM_THREADS", "NUM_STRE
     assert found.stdout == "1 1 False\n", found.stderr
 
 
-@pytest.mark.parametrize("busy", [False, True])
-def test_it_ends_when_its_parent_is_killed(model: TinyModel, busy: bool) -> None:
+@pytest.mark.parametrize("state", ["idle", "busy", "stopped"])
+def test_it_ends_when_its_parent_is_killed(model: TinyModel, state: str) -> None:
     code = f"""
 import os, signal
 from pathlib import Path
 from tests.inference.compiled_model import TinyModel, image
 predictor = TinyModel(folder=Path({str(model.folder)!r})).load()
 print(predictor.process_id, flush=True)
-if {busy}:
+if {state == "stopped"}:
+    os.kill(predictor.process_id, signal.SIGSTOP)
+if {state == "busy"}:
     predictor._windows._connection.send_bytes(image(2)[:, :32, :32, :32].copy().data)
 os.kill(os.getpid(), signal.SIGKILL)
 """
