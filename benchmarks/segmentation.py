@@ -6,7 +6,8 @@ scanned: once as it comes, and once with the environment that the node gives its
 which tells what comes of other windows from what comes of other arithmetic. Every form runs once on
 every head, in a process of its own, in turn; seconds are medians, Dice a mean, memory the highest. Loading is what a
 process needs before its first window; what all forms need alike (the brain mask, preparing the image, lesions from
-probabilities) and what is made only once (the comparison with float32) do not count.
+probabilities) and what is made only once (the conversion, the comparison with float32) do not count. OpenVINO computes
+in a process of its own, whose seconds and memory are added to those of the one that asks it.
 
     python -m benchmarks.segmentation [--heads 3] [--threads 1]
 """
@@ -24,6 +25,7 @@ from statistics import mean, median
 from typing import Annotated
 
 import numpy as np
+import psutil
 import typer
 from highdicom import Volume
 from numpy.typing import NDArray
@@ -34,9 +36,11 @@ from dicom_node.jobs.artefacts import load_volume, save_volume
 from dicom_node.jobs.resident import FRUGAL
 from inference.agreement import HEAD_DATE, LESIONS_MM3
 from inference.brain import find_brain
+from inference.compiled import BF16, FLOAT32, is_installed, open_windows
+from inference.inputs import network_input
 from inference.manifest import Manifest
 from inference.postprocessing import OperatingPoint, find_lesions
-from inference.predictor import TorchPredictor
+from inference.predictor import TorchPredictor, over_windows
 from inference.preprocessing import normalise, to_fixed_orientation, to_model_grid
 from inference.weights import default_manifest_path, load_predictor, verify_weights
 from tracking.geometry import resample_like
@@ -56,7 +60,7 @@ class Form:
     name
         In the table.
     load
-        Makes it ready; takes the model and the number of threads.
+        Makes it ready; takes the model, the folder of what is made of it once, and the number of threads.
     whole
         Over the whole volume, or the brain's box.
     frugal
@@ -64,7 +68,7 @@ class Form:
     """
 
     name: str
-    load: Callable[[Manifest, int], Predict]
+    load: Callable[[Manifest, Path, int], Predict]
     whole: bool = False
     frugal: bool = True
 
@@ -82,7 +86,7 @@ class Run:
     lesions: int = 0
 
 
-def by_monai(manifest: Manifest, threads: int) -> Predict:
+def by_monai(manifest: Manifest, _folder: Path, threads: int) -> Predict:
     """Return MONAI's sliding windows, as its documentation has them."""
     import torch  # late: the other forms are measured without it
     from monai.inferers.inferer import SlidingWindowInferer
@@ -100,14 +104,24 @@ def by_monai(manifest: Manifest, threads: int) -> Predict:
     return predict
 
 
-def by_torch(manifest: Manifest, threads: int) -> Predict:
+def by_torch(manifest: Manifest, _folder: Path, threads: int) -> Predict:
     """Return the network in torch, float32."""
     return _torch(manifest, threads).predict
 
 
-def by_torch_bf16(manifest: Manifest, threads: int) -> Predict:
+def by_torch_bf16(manifest: Manifest, _folder: Path, threads: int) -> Predict:
     """Return the network in torch, bfloat16."""
     return replace(_torch(manifest, threads), bf16=True).predict
+
+
+def by_openvino(manifest: Manifest, folder: Path, threads: int) -> Predict:
+    """Return the network in OpenVINO, float32."""
+    return _openvino(manifest, folder, FLOAT32, threads)
+
+
+def by_openvino_bf16(manifest: Manifest, folder: Path, threads: int) -> Predict:
+    """Return the network in OpenVINO, bfloat16."""
+    return _openvino(manifest, folder, BF16, threads)
 
 
 PLAIN = "MONAI, whole volume"
@@ -117,6 +131,8 @@ FORMS = (
     Form(name="MONAI, the brain's box", load=by_monai),
     Form(name="torch", load=by_torch),
     Form(name="torch, bfloat16", load=by_torch_bf16),
+    Form(name="OpenVINO", load=by_openvino),
+    Form(name="OpenVINO, bfloat16", load=by_openvino_bf16),
 )
 
 
@@ -127,6 +143,11 @@ def _torch(manifest: Manifest, threads: int) -> TorchPredictor:
     return replace(predictor, device="cpu")
 
 
+def _openvino(manifest: Manifest, folder: Path, precision: str, threads: int) -> Predict:
+    windows = open_windows(folder, manifest, precision=precision, threads=threads)
+    return lambda channels: over_windows(channels, windows.compute, manifest)
+
+
 def run_form(form: Form, folder: Path, threads: int) -> None:
     """Run one form in this process; leave its lesions in the folder and print what it needed."""
     manifest = verify_weights(default_manifest_path())
@@ -135,14 +156,15 @@ def run_form(form: Form, folder: Path, threads: int) -> None:
         image, mask = to_fixed_orientation(t1c), to_fixed_orientation(brain)
     else:
         image, mask = to_model_grid(t1c, brain, spacing_mm=manifest.spacing_mm)
-    channels = normalise(image.array, mask.array.astype(bool))[np.newaxis]
-    began_s, began_cpu_s = time.monotonic(), time.process_time()
-    predict = form.load(manifest, threads)
-    loaded_cpu_s = time.process_time()
+    inside = mask.array.astype(bool)
+    channels = network_input(manifest.channels, {str(MRSequence.T1C): normalise(image.array, inside)}, inside)
+    began_s, began_cpu_s = time.monotonic(), _cpu_s()
+    predict = form.load(manifest, folder.parent / "models" / manifest.sha256, threads)
+    loaded_cpu_s = _cpu_s()
     classes = predict(channels)
     needed = Run(
         loading_cpu_s=loaded_cpu_s - began_cpu_s,
-        cpu_s=time.process_time() - loaded_cpu_s,
+        cpu_s=_cpu_s() - loaded_cpu_s,
         wall_s=time.monotonic() - began_s,
         peak_kib=_peak_kib(),
     )
@@ -229,12 +251,13 @@ def main(
         place = folder or Path(name)
         place.mkdir(parents=True, exist_ok=True)
         chosen = load_predictor(default_manifest_path(), threads=threads, cache_folder=place)
-        runs: dict[str, list[Run]] = {one.name: [] for one in FORMS}
+        forms = [one for one in FORMS if is_installed() or not one.name.startswith("OpenVINO")]
+        runs: dict[str, list[Run]] = {one.name: [] for one in forms}
         for number in range(heads):
             head = place / f"head-{number}"
             head.mkdir(exist_ok=True)
             make_case(FIRST_SEED + number, head, threads)
-            for one in FORMS:
+            for one in forms:
                 runs[one.name].append(measure(one, head, threads))
         show(runs, threads)
         print(f"The node chooses here: {chosen.engine}")
@@ -244,10 +267,25 @@ def _lesions_path(folder: Path, form: Form) -> Path:
     return folder / f"lesions-{FORMS.index(form)}.npz"
 
 
+def _cpu_s() -> float:
+    """Return the processor time of this process and of those that it has started and that live, in seconds."""
+    times = [process.cpu_times() for process in _processes()]
+    return float(sum(time.user + time.system for time in times))
+
+
 def _peak_kib() -> int:
-    """Return this process's own peak; what getrusage says begins with that of the process that started it."""
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    """Return the sum of these processes' own peaks; what getrusage says begins with that of whoever started one."""
+    return sum(_peak_of_one_kib(process.pid) for process in _processes())
+
+
+def _peak_of_one_kib(process_id: int) -> int:
+    lines = Path(f"/proc/{process_id}/status").read_text(encoding="ascii").splitlines()
     return int(next(line.split()[1] for line in lines if line.startswith("VmHWM")))
+
+
+def _processes() -> list[psutil.Process]:
+    this = psutil.Process()
+    return [this, *this.children(recursive=True)]
 
 
 if __name__ == "__main__":

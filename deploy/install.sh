@@ -9,6 +9,13 @@ echo "== virtual environment in $venv"
 echo "== installing torch (large; a minute or more)"
 "$venv/bin/pip" install --quiet --disable-pip-version-check "$(grep '^torch==' requirements.lock)"
 echo "== installing the other $(grep -c '==' requirements.lock) locked packages"
-"$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps -r requirements.lock
+wanted=$(mktemp)
+if [ -e /dev/nvidia0 ]; then  # torch runs on the GPU; OpenVINO is for processors
+    grep -v '^openvino==' requirements.lock > "$wanted"
+else
+    cp requirements.lock "$wanted"
+fi
+"$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps -r "$wanted"
+rm "$wanted"
 "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 echo "== ready"

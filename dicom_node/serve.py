@@ -21,10 +21,10 @@ from typing import IO
 from dicom_node.config import CONFIGURATION_VARIABLE, Configuration, load_configuration, open_configured_archive
 from dicom_node.errors import ConfigurationError, NodeError
 from dicom_node.jobs.lock import lock_folder
-from dicom_node.jobs.resident import die_with_parent
 from dicom_node.log import describe_exception, set_up_logging
 from dicom_node.notices import NoticeBoard
 from dicom_node.packages import require_own_packages
+from inference.bound import die_with_parent
 
 _GIB = 2**30
 _POLL_S = 0.3

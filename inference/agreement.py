@@ -61,8 +61,10 @@ class Limits:
         )
 
 
-# On 14 held-out cases the shipped detector differs by at most .0063 and .028.
+# On 14 held-out cases torch's bfloat16 differs by at most .0063 and .028 from its float32 with the shipped detector.
 BFLOAT16: Final = Limits(dice=0.99, difference=0.05)
+SAME_ARITHMETIC: Final = Limits(dice=0.999, difference=0.005)
+"""For float32 in another order of its sums."""
 
 
 def compare(expected: NDArray[np.float32], found: NDArray[np.float32], *, threshold: float) -> Agreement:

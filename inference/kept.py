@@ -1,14 +1,15 @@
-"""What was measured of weights once and is used again: a record under the weights' checksum.
+"""What was made of weights once and is used again: files under the weights' checksum, with a record of their making.
 
-Design rule: what is kept is never needed. A record that is damaged, or was made by other software or on another
+Design rule: what is kept is never needed. A file that is damaged, or was made by other software or on another
 processor, is made again, and the log says so; other weights have another folder.
 """
 
 import fcntl
+import hashlib
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
@@ -30,10 +31,13 @@ class Record:
         Everything that it depends on, by name.
     agreements
         By precision, how near it came to float32 in torch.
+    files
+        SHA-256 by file name, of files beside the record.
     """
 
     made_with: dict[str, str]
     agreements: dict[str, Agreement]
+    files: dict[str, str] = field(default_factory=dict)
 
 
 _RECORD = TypeAdapter(Record)
@@ -66,13 +70,17 @@ def processor_flags() -> frozenset[str]:
 
 
 def read_record(path: Path, made_with: dict[str, str]) -> Record | None:
-    """Return a record if it fits and is whole; None, with a line in the log, where something is off."""
+    """Return a record if it fits and its files are whole; None, with a line in the log, where something is off."""
     if not path.exists():
         return None
     try:
         record = _RECORD.validate_json(path.read_bytes())
+        damaged = [name for name, digest in record.files.items() if _digest(path.with_name(name)) != digest]
     except (ValidationError, OSError) as error:
         _log.warning("%s is damaged (%s): made again", path, type(error).__name__)
+        return None
+    if damaged:
+        _log.warning("%s in %s is damaged: made again", ", ".join(damaged), path.parent)
         return None
     if record.made_with != made_with:
         _log.info("%s was made under other circumstances: made again", path)
@@ -80,13 +88,19 @@ def read_record(path: Path, made_with: dict[str, str]) -> Record | None:
     return record
 
 
-def write_record(path: Path, made_with: dict[str, str], agreements: dict[str, Agreement]) -> Record:
-    """Write a record, whole or not at all."""
-    record = Record(made_with=made_with, agreements=agreements)
+def write_record(path: Path, made_with: dict[str, str], agreements: dict[str, Agreement], *names: str) -> Record:
+    """Write a record, whole or not at all; files beside it are named, and written before it."""
+    files = {name: _digest(path.with_name(name)) for name in names}
+    record = Record(made_with=made_with, agreements=agreements, files=files)
     part = path.with_suffix(".part")
     part.write_bytes(_RECORD.dump_json(record, indent=1))
     part.replace(path)
     return record
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _processor_line(name: str) -> str:

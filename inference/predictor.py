@@ -113,14 +113,7 @@ class TorchPredictor:
 
     def _predict(self, channels: NDArray[np.float32], device: str, size: Size) -> NDArray[np.float32]:
         with self._running(device) as run:
-            return slide(
-                channels,
-                run,
-                seen=seen_voxels(channels, self.manifest.channels * timepoints_in(channels, self.manifest)),
-                labels=len(self.manifest.labels),
-                size=size,
-                overlap=self.manifest.overlap,
-            )
+            return over_windows(channels, run, self.manifest, size=size)
 
     @contextmanager
     def _running(self, device: str) -> Iterator[Network]:
@@ -149,6 +142,32 @@ class TorchPredictor:
             if self.bf16 and device == CPU:
                 stack.enter_context(torch.autocast(CPU, torch.bfloat16))
             yield run
+
+
+def over_windows(
+    channels: NDArray[np.float32], network: Network, manifest: Manifest, *, size: Size | None = None
+) -> NDArray[np.float32]:
+    """Return class probabilities of a model whose network computes one window; see `inference.windows.slide`.
+
+    Parameters
+    ----------
+    channels
+        Normalised images, shape (channels, i, j, k); see `Predictor.predict`.
+    network
+        Computes one window.
+    manifest
+        Of the model.
+    size
+        Edges of the windows in voxels; None: the manifest's.
+    """
+    return slide(
+        channels,
+        network,
+        seen=seen_voxels(channels, manifest.channels * timepoints_in(channels, manifest)),
+        labels=len(manifest.labels),
+        size=size or manifest.window,
+        overlap=manifest.overlap,
+    )
 
 
 def check_channels(channels: NDArray[np.float32], manifest: Manifest) -> None:

@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from inference.agreement import generated_channels
 from inference.bfloat16 import in_bf16_if_near
+from inference.compiled import is_installed, load_compiled
 from inference.manifest import Manifest
 from inference.predictor import Predictor, TorchPredictor
 
@@ -92,7 +93,7 @@ def verify_weights(manifest_path: Path) -> Manifest:
 def load_predictor(manifest_path: Path, *, threads: int | None = None, cache_folder: Path | None = None) -> Predictor:
     """Load a model that is ready to run, in the quickest form that agrees with float32 in torch.
 
-    That is torch on the GPU where there is one, else torch in bfloat16 or float32.
+    That is torch on the GPU where there is one, else OpenVINO where it is installed, else torch in bfloat16 or float32.
     A model stays loaded: the next call gives the same one, unless its files have changed.
 
     Parameters
@@ -102,7 +103,8 @@ def load_predictor(manifest_path: Path, *, threads: int | None = None, cache_fol
     threads
         Processor threads it may use; None: one per core.
     cache_folder
-        Where the outcome of comparisons is kept; they are made the first time, in about a minute.
+        Where converted networks and the outcome of comparisons are kept; they are made the first time, in about a
+        minute.
         None: nothing is kept, and torch computes in float32.
 
     Raises
@@ -118,7 +120,7 @@ def _ready(manifest: Manifest, manifest_path: Path, threads: int | None, cache_f
     """Return a model that stays loaded in this process; the manifest's checksum tells other weights apart."""
 
     def in_torch() -> TorchPredictor:
-        return TorchPredictor(manifest=manifest, network=_load_network(manifest, manifest_path), threads=threads)
+        return TorchPredictor(manifest=manifest, network=load_network(manifest, manifest_path), threads=threads)
 
     def channels() -> NDArray[np.float32]:
         return generated_channels(manifest, threads=threads)
@@ -127,10 +129,14 @@ def _ready(manifest: Manifest, manifest_path: Path, threads: int | None, cache_f
         return replace(in_torch(), device="cuda")
     if cache_folder is None:
         return in_torch()
+    if is_installed() and not manifest.remembers:  # the compiled form has one timepoint
+        return load_compiled(
+            manifest_path, manifest, in_torch, cache_folder=cache_folder, channels=channels, threads=threads
+        )
     return in_bf16_if_near(in_torch(), cache_folder=cache_folder, channels=channels)
 
 
-def _load_network(manifest: Manifest, manifest_path: Path) -> "nn.Module":
+def load_network(manifest: Manifest, manifest_path: Path) -> "nn.Module":
     """Return a network on the processor in evaluation mode; weights stored as float16 compute in float32."""
     from safetensors.torch import load_file  # late: checking weights needs no torch
 

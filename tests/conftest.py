@@ -1,8 +1,23 @@
 """Rules for all tests: in CI nothing may be skipped."""
 
 import os
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.inference.compiled_model import TinyModel
+
+
+@pytest.fixture(scope="session")
+def converted_model(tmp_path_factory: pytest.TempPathFactory) -> "TinyModel":
+    """A tiny network with what OpenVINO made of it, which takes seconds; tests that change it copy it."""
+    from tests.inference.compiled_model import make_model  # late: most tests need no torch
+
+    model = make_model(tmp_path_factory.mktemp("converted"))
+    model.load()
+    model.quickest_in_torch()
+    return model
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

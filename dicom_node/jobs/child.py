@@ -17,6 +17,7 @@ from dicom_node.errors import NodeError, RetriableError
 from dicom_node.jobs.calls import dump_arguments, dump_result, load_arguments, load_result, reference_of, resolve
 from dicom_node.jobs.failure import as_node_error, restore
 from dicom_node.jobs.resident import Resident, serve
+from inference.bound import how_it_ended
 
 __all__ = ["ChildLimits", "StepCancelledError", "end_idle_children", "run_in_child"]
 
@@ -102,8 +103,7 @@ def _taken() -> Resident | None:
 def _death(step: str, status: int) -> NodeError:
     if status == -signal.SIGKILL:
         return RetriableError(f"Step {step} was killed by the system, most likely for want of memory.")
-    how = f"signal {-status}" if status < 0 else f"exit status {status}"
-    return NodeError(f"Step {step} crashed ({how}): the log holds what it said last.")
+    return NodeError(f"Step {step} crashed ({how_it_ended(status)}): the log holds what it said last.")
 
 
 def _answer(request: dict[str, Any]) -> dict[str, Any]:

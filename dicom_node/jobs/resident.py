@@ -16,9 +16,10 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any, Final
+
+from inference.bound import die_with_parent, environment_for_modules, start_bound
 
 _log = logging.getLogger(__name__)
 FRUGAL: Final = {
@@ -34,13 +35,10 @@ MOST_STEPS: Final = 60
 """After so many steps a process is replaced, whatever it may have gathered."""
 MOST_IDLE_BYTES: Final = 2**31
 """A process that keeps more memory than this between two steps is replaced."""
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _POLL_S = 0.2
 _LAST_LINES_S = 5.0
 _LONGEST_LINE = 2000
 _END_OF_STEP = b"\x1e\n"  # ASCII's record separator: no text has it
-# The kernel ends a child with the thread that started it, not with its process: this thread lasts as long as that.
-_starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="starter")
 
 
 class Resident:
@@ -56,7 +54,9 @@ class Resident:
         self._environment = _environment()
         self._steps = 0
         self._all_said = threading.Event()
-        self._process = _starter.submit(_start, module, self._environment).result()
+        pipe = subprocess.PIPE
+        # Its session is its own, so that a time-out also ends what the step itself has started.
+        self._process = start_bound(module, environment=self._environment, stdin=pipe, stdout=pipe, stderr=pipe)
         self._relay = threading.Thread(target=self._relay_log, daemon=True)
         self._relay.start()
 
@@ -161,28 +161,9 @@ def serve(answer: Callable[[Any], Any]) -> None:
             answers.flush()
 
 
-def die_with_parent(parent: int) -> None:
-    """Let the kernel end this process when the thread that started it ends (Linux ``PR_SET_PDEATHSIG``)."""
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # It died before the line above.
-        os._exit(1)
-
-
-def _start(module: str, environment: dict[str, str]) -> "subprocess.Popen[bytes]":
-    return subprocess.Popen(  # noqa: S603 - a module of this package
-        [sys.executable, "-m", module, str(os.getpid())],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=environment,
-        start_new_session=True,  # so that a time-out also ends what the step itself has started
-    )
-
-
 def _environment() -> dict[str, str]:
     """Return this process's environment for a child that finds the same modules and computes without waste."""
-    path = os.pathsep.join(path for path in sys.path if path)
-    return FRUGAL | os.environ | {"PYTHONPATH": path}
+    return FRUGAL | environment_for_modules()
 
 
 def _tidy() -> None:

@@ -160,3 +160,15 @@ def say_much(lines: int) -> int:
     for number in range(lines):
         logging.getLogger("story").info("line %d of much", number)
     return lines
+
+
+def compute_in_openvino(manifest_path: str, cache_folder: str) -> tuple[int, int, str]:
+    """Compute an image; return this process, that of OpenVINO, and what computed."""
+    from inference.compiled import CompiledPredictor  # late: other steps need none of it
+    from inference.weights import load_predictor
+    from tests.inference.compiled_model import image
+
+    predictor = load_predictor(Path(manifest_path), threads=1, cache_folder=Path(cache_folder))
+    predictor.predict(image(2))
+    windows = predictor.process_id if isinstance(predictor, CompiledPredictor) else 0
+    return os.getpid(), windows, predictor.engine

@@ -1,6 +1,5 @@
 """A heavy step in a process of its own; functions of the standard library are at hand in every process."""
 
-import contextlib
 import logging
 import os
 import signal
@@ -9,7 +8,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -17,6 +15,7 @@ from dicom_node.errors import ArchiveUnavailableError, NodeError, RetriableError
 from dicom_node.jobs import resident
 from dicom_node.jobs.child import ChildLimits, StepCancelledError, end_idle_children, run_in_child
 from tests.dicom_node.jobs import story
+from tests.inference.processes import is_alive
 
 
 @pytest.fixture(autouse=True)
@@ -29,13 +28,6 @@ def _no_child_from_before() -> Iterator[None]:
 def process_of_next_step() -> int:
     process_id: int = run_in_child("x", story.process_id, (), limits=limits())
     return process_id
-
-
-def is_alive(process_id: int) -> bool:
-    stat = Path(f"/proc/{process_id}/stat")
-    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-        return stat.read_text().rpartition(")")[2].split()[0] != "Z"
-    return False
 
 
 def limits(*, time_limit_s: float = 60) -> ChildLimits:
@@ -184,6 +176,7 @@ def test_a_process_ends_with_the_one_that_started_it(busy: bool) -> None:
 import os, signal, sys, threading, time
 from dicom_node.jobs.child import ChildLimits, run_in_child
 from tests.dicom_node.jobs import story
+from tests.inference.processes import is_alive
 limits = ChildLimits(time_limit_s=60, cancelled=threading.Event())
 print(run_in_child("x", story.process_id, (), limits=limits), flush=True)
 if sys.argv[1] == "True":
