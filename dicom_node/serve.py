@@ -24,7 +24,6 @@ from dicom_node.jobs.lock import lock_folder
 from dicom_node.log import describe_exception, set_up_logging
 from dicom_node.notices import NoticeBoard
 from dicom_node.packages import require_own_packages
-from inference.bound import die_with_parent
 
 _GIB = 2**30
 _POLL_S = 0.3
@@ -255,6 +254,8 @@ def main() -> int:
     To the descriptor goes, as last words, why the process cannot go on.
     """
     name, parent, last_words = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    from inference.bound import die_with_parent  # late: `inference` may be another program's, see `packages`
+
     die_with_parent(parent)
     os.set_inheritable(last_words, False)
     path = os.environ.get(CONFIGURATION_VARIABLE)

@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 THRESHOLDS = (0.3, 0.4, 0.5, 0.6)
 # Evenly spread over the logits: a network that is sure of nearly all that it marks is told apart beyond 0.9999 only.
-PEAKS = (0.5, 0.9, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995, 0.9998, 0.9999, 0.99995, 0.99998, 0.99999, 0.999995,
+PEAKS = (0.5, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995, 0.9998, 0.9999, 0.99995, 0.99998, 0.99999, 0.999995,
          0.999998, 0.999999)  # fmt: skip
 WANTED_FALSE_POSITIVES = 2.0
 
