@@ -16,6 +16,7 @@ from inference.kept import processor_flags
 from inference.manifest import Manifest
 from inference.networks.unet import build_unet
 from inference.predictor import TorchPredictor
+from inference.preprocessing import POSITIONS
 from inference.training.export import write_manifest
 from inference.weights import (
     WeightsError,
@@ -119,10 +120,14 @@ def test_weights_of_another_network_are_refused(exported: Path) -> None:
 
 
 def test_shipped_weights_are_whole_small_and_named() -> None:
-    manifest: Manifest = verify_weights(default_manifest_path())
-    assert weights_path(default_manifest_path()).stat().st_size < 25e6
-    assert manifest.channels == ("T1c",)
-    assert "research use" in manifest.licence
+    paths = [default_manifest_path(), default_manifest_path().with_name("memory.toml")]
+    assert sum(weights_path(path).stat().st_size for path in paths) <= 45e6
+    for path in paths:
+        manifest: Manifest = verify_weights(path)
+        # T1c alone must do: everything else is made of it, or of the prior
+        assert {"T1c"} == set(manifest.channels) - {"prior_mask", *POSITIONS}
+        assert "research use" in manifest.licence
+    assert [verify_weights(path).remembers for path in paths] == [False, True]
 
 
 def test_without_a_cache_torch_computes_in_float32(exported: Path) -> None:

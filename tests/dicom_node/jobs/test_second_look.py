@@ -1,4 +1,4 @@
-"""The prior study's knowledge is used on today's probability map; the weights of the package set the threshold."""
+"""The prior study's knowledge is used on today's probability map, and by models that see the prior."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -34,6 +34,13 @@ def job(tmp_path: Path) -> StudyJob:
     return StudyJob(job_id="1.2:now", study_uid="1.2", instance_paths=(), work_folder=tmp_path, configuration_path=None)
 
 
+@pytest.fixture
+def blind_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The configured model makes no use of a prior."""
+    manifest = replace(MANIFEST, threshold=0.4, peak_threshold=0.99, minimum_volume_mm3=8.0)
+    monkeypatch.setattr(second_look, "description_of", lambda _: manifest)
+
+
 def study(job: StudyJob, seen: Volume, probability: Volume) -> SegmentedStudy:
     brain = GRID.with_array(np.ones(GRID.spatial_shape, np.uint8))
     return SegmentedStudy(
@@ -58,6 +65,7 @@ def today(job: StudyJob, balls: Sequence[tuple[Sequence[float], float]], *, fain
     return study(job, seen, GRID.with_array(probability))
 
 
+@pytest.mark.usefixtures("blind_model")
 def test_two_known_lesions_that_touch_stay_two(job: StudyJob) -> None:
     again, remarks = look_again(job, today(job, [(LEFT, 6.3), (RIGHT, 6.3)]), BEFORE, registration())
     assert len(again.measured) == 2
@@ -66,6 +74,7 @@ def test_two_known_lesions_that_touch_stay_two(job: StudyJob) -> None:
     assert set(np.unique(load_volume(again.lesions).array)) == {0, 1, 2}
 
 
+@pytest.mark.usefixtures("blind_model")
 def test_what_is_left_of_a_known_lesion_is_kept_though_it_is_faint(job: StudyJob) -> None:
     faint = today(job, [(LEFT, 5.0), (FAR, 3.0)], faint=True)
     assert len(faint.measured) == 1
@@ -74,6 +83,7 @@ def test_what_is_left_of_a_known_lesion_is_kept_though_it_is_faint(job: StudyJob
     assert remarks == ("Lesions kept only because the prior study has one at their place: 1; verify them.",)
 
 
+@pytest.mark.usefixtures("blind_model")
 def test_without_registration_nothing_is_known(job: StudyJob) -> None:
     faint = today(job, [(LEFT, 5.0), (FAR, 3.0)], faint=True)
     assert look_again(job, faint, BEFORE, replace(registration(), kind=RegistrationKind.NONE)) == (faint, ())
