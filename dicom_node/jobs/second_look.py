@@ -79,10 +79,13 @@ def _merged(
 
 
 def _tissues(current: SegmentedStudy, lesions: Volume, seen: Mapping[Tissue, Volume] | None) -> Volume | None:
-    """Return the tissues as they were seen with the prior in view, else as before."""
-    if seen is not None:
-        return tissues_of(lesions.array, seen)
-    return None if current.tissues is None else load_volume(current.tissues)
+    """Return the tissues as they were seen at first, and where there was no lesion then, with the prior in view."""
+    first = None if current.tissues is None else load_volume(current.tissues)
+    again = None if seen is None else tissues_of(lesions.array, seen)
+    if first is None or again is None:
+        return first if again is None else again
+    told = np.isin(first.array, (Tissue.ENHANCING, Tissue.NECROSIS)) & (lesions.array > 0)
+    return again.with_array(np.where(told, first.array, again.array))
 
 
 def _count(lesions: Volume) -> int:

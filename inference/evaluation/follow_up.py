@@ -148,6 +148,7 @@ def answers(
         if can_resegment(second.manifest):
             earlier = _volume(before.images[MRSequence.T1C]) if method == MEMORY else None
             seen = lesion_probability(resegment(study, brain, second, known=known, earlier=earlier))
+            found[f"{method} alone"] = lesions_at_known_places(seen, brain, known, model.manifest).array > 0
             merged = merged_probability(detected, seen, known, threshold=second.manifest.threshold)
         found[method] = lesions_at_known_places(merged, brain, known, model.manifest).array > 0
     return found

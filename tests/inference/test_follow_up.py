@@ -43,11 +43,19 @@ KNOWN, ELSEWHERE = ball((12, 12, 12), 5), ball((30, 30, 30), 4)
 NOTHING = np.zeros(SHAPE, bool)
 
 
-def test_the_resegmentation_has_the_last_word_on_a_known_lesion() -> None:
+def test_what_the_detector_finds_keeps_its_outline() -> None:
     smaller, larger = ball((12, 12, 12), 3), ball((12, 12, 12), 7)
-    np.testing.assert_array_equal(merge(KNOWN, smaller, KNOWN), smaller)
-    np.testing.assert_array_equal(merge(KNOWN, larger, KNOWN), larger)
+    np.testing.assert_array_equal(merge(smaller, KNOWN, KNOWN), smaller)
+    np.testing.assert_array_equal(merge(larger, KNOWN, KNOWN), larger)
+
+
+def test_a_known_lesion_that_the_detector_misses_is_found_again() -> None:
+    smaller = ball((12, 12, 12), 3)
     np.testing.assert_array_equal(merge(NOTHING, smaller, KNOWN), smaller)
+    # though its neighbour was found, and the answer covers both
+    neighbour = ball((12, 12, 24), 3)
+    both = KNOWN | neighbour | ball((12, 12, 18), 2)
+    np.testing.assert_array_equal(merge(neighbour, both, KNOWN | neighbour), both)
 
 
 def test_what_only_the_detector_finds_elsewhere_is_kept() -> None:
