@@ -122,7 +122,7 @@ def judge(marked: NDArray[np.bool_], before: NDArray[np.int16], now: NDArray[np.
 def answers(
     visits: Sequence[TrainingHead], model: TissueModel, memory: TissueModel | None = None
 ) -> dict[str, NDArray[np.bool_]]:
-    """Return what each method marks on the last visit, bool (i, j, k).
+    """Return what each method marks on the last visit, bool (i, j, k); "alone": before detection is merged in.
 
     Parameters
     ----------
