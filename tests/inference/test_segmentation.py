@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 from highdicom import Volume
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from inference.grid_model import GridModel
 from inference.manifest import Manifest
 from inference.segmentation import Segmentation, segment
 from tests.inference.test_predictor import MANIFEST
+from tracking.geometry import resample_like
 from tracking.timepoint import MRSequence, Timepoint, Tissue
 
 
@@ -167,3 +169,45 @@ def test_a_channel_that_does_not_exist_is_named() -> None:
     model.manifest = replace(model.manifest, channels=("T1c", "DWI"))
     with pytest.raises(ValueError, match=r"'DWI'.*each must be one of T1, T1c"):
         segment(timepoint, GridModel(predictor=model))
+
+
+class Sure:
+    """A predictor that is surest in the middle of what is bright, and there alone beyond 0.999999."""
+
+    manifest: Manifest = replace(
+        MANIFEST, labels=("background", "enhancing", "necrosis"), peak_threshold=0.999999, minimum_volume_mm3=10.0
+    )
+
+    def predict(self, channels: NDArray[np.float32]) -> NDArray[np.float32]:
+        bright = channels[0] > 2.5
+        depth = ndimage.distance_transform_edt(bright)
+        components, count = ndimage.label(bright)
+        doubt = np.where(bright, 1e-3, 1.0).astype(np.float32)
+        for number in range(1, count + 1):
+            middle = np.unravel_index(np.argmax(np.where(components == number, depth, -1)), depth.shape)
+            doubt[middle] = 1e-7
+        return np.stack([doubt, 0.75 * (1 - doubt), 0.25 * (1 - doubt)]).astype(np.float32)
+
+
+@pytest.mark.parametrize("shift_mm", [0.0, 0.3, 0.5])
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (0.7, 0.5, 0.5), (5.0, 0.9, 0.9)])
+def test_peaks_are_those_of_the_network_on_whatever_grid(spacing: tuple[float, float, float], shift_mm: float) -> None:
+    timepoint, _ = scan(spacing=(1.0, 1.0, 1.0))
+    fine, brain = timepoint.images[MRSequence.T1C], timepoint.brain
+    assert brain is not None
+    grid = Volume.from_components(
+        np.zeros([int(size / step) - 1 for size, step in zip(fine.spatial_shape, spacing, strict=True)], np.float32),
+        direction=fine.direction, spacing=spacing,
+        position=np.array(fine.position) + fine.direction @ np.full(3, shift_mm),
+        coordinate_system="PATIENT",
+    )  # fmt: skip
+    images = {MRSequence.T1C: resample_like(fine, grid, interpolation="linear")}
+    moved = replace(timepoint, images=images, brain=resample_like(brain, grid, interpolation="nearest"))
+    result = segment(moved, GridModel(predictor=Sure()))
+    assert int(result.lesions.array.max()) == 2
+    # outlines are those of plain interpolation: nothing but what was lesion anyway is raised
+    again = segment(moved, GridModel(predictor=type("Unsure", (Sure,), {"manifest": replace(
+        Sure.manifest, peak_threshold=0.0)})()))  # fmt: skip
+    np.testing.assert_array_equal(result.lesions.array > 0, again.lesions.array > 0)
+    assert result.tissues is not None
+    assert set(np.unique(result.tissues.array)) == {int(Tissue.BACKGROUND), int(Tissue.ENHANCING)}
