@@ -152,7 +152,7 @@ def load_compiled(
                 record = write_record(folder / _RECORD, made_with, agreements, _MODEL, _WEIGHTS)
             precision = _quickest(record.agreements)
             windows = open_windows(folder, manifest, precision=precision, threads=threads)
-    except EngineError as error:
+    except (EngineError, OSError) as error:  # a full disk, too, is no reason not to compute
         _log.warning("%s: %s; torch computes", manifest.name, error)
         return quickest_in_torch()
     return CompiledPredictor(manifest, windows, precision=precision, in_torch=quickest_in_torch)

@@ -258,6 +258,8 @@ def main(
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     path = manifest or default_manifest_path()
     model = verify_model(path)
+    if memory is not None and not verify_model(memory).remembers:
+        raise typer.BadParameter(f"{memory} names a model without memory: leave it out", param_hint="--memory")
     heads: list[HeadSource] = [*validation_heads(data), *validation_label_maps(data)]
     sources = heads * draws
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), torch.set_num_threads, (1,)) as pool:

@@ -72,7 +72,7 @@ class TrainingConfig:
     accumulation
         Batches whose gradients are added up for one step.
     hard_mining
-        Centre every fourth patch where the network erred lately.
+        Centre every fourth patch where the network erred lately; ``recall`` draws its patches without that.
     optimiser
         ``adamw``, ``adam``, or ``sgd`` with Nesterov's momentum.
     learning_rate, weight_decay

@@ -75,6 +75,10 @@ def export_weights(checkpoint: Path, manifest_path: Path, card: Card) -> Manifes
         raise ValueError(
             f"{checkpoint} restores images and finds no lesions: fine-tune it first (initial), then export"
         )
+    if settings.get("labelled") and card.training_data == TRAINING_DATA:
+        raise ValueError(
+            f"{checkpoint} learned from {', '.join(settings['labelled'])}: say so with --training-data and --licence"
+        )
     channels = _names("channels", card.channels, settings, checkpoint)
     labels = _names("labels", card.labels, settings, checkpoint)
     check_channels(channels)

@@ -39,6 +39,10 @@ def start_from(path: Path, state: TrainingState, config: TrainingConfig) -> None
         raise ValueError(
             f"the weights of {path} have the features {tuple(settings['features'])}, not {config.features}: give theirs"
         )
+    for what in ("activation", "normalisation"):  # an activation has no weights whose absence would tell
+        theirs, ours = settings.get(what), getattr(config, what)
+        if theirs not in (None, ours):
+            raise ValueError(f"the weights of {path} have the {what} {theirs}, not {ours}: give theirs")
     _check_names("channels", settings.get("channels"), config.channels, path)
     if config.objective == "ssl" or not taught_ssl:
         _check_names("labels", settings.get("labels"), config.labels, path)

@@ -121,3 +121,10 @@ def test_batch_normalisation_and_relu_are_in_the_manifest_and_counters_stay_whol
         expected = state.average(image[None]).softmax(1)[0]
     found = torch.from_numpy(load_predictor(tmp_path / "a.toml", threads=1).predict(image.numpy()))
     torch.testing.assert_close(found, expected, atol=5e-3, rtol=0)
+
+
+def test_weights_that_learned_from_patients_do_not_claim_otherwise(tmp_path: Path, pools: Pools) -> None:
+    path = saved(tmp_path, pools, replace(TINY, labelled=(f"plain={tmp_path}",)))
+    with pytest.raises(ValueError, match="learned from plain=.*: say so with --training-data and --licence"):
+        export_weights(path, tmp_path / "m.toml", Card(version="1"))
+    assert export_weights(path, tmp_path / "m.toml", CARD).training_data == "balls"

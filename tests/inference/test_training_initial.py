@@ -112,3 +112,10 @@ def test_weights_that_cannot_be_widened_are_refused() -> None:
         widened(torch.zeros(4, 4, 3, 3, 3), torch.zeros(4, 4, 5, 5, 5))
     with pytest.raises(ValueError, match="only input channels and classes can be added"):
         widened(torch.zeros(4), torch.zeros(3))
+
+
+def test_another_activation_is_refused_though_its_weights_would_fit(tmp_path: Path, pools: Pools) -> None:
+    path = saved(tmp_path, pools, replace(TINY, activation="mish"))
+    fresh = begin(tmp_path / "fresh", pools)[1]
+    with pytest.raises(ValueError, match="have the activation mish, not leaky_relu: give theirs"):
+        start_from(path, fresh, TINY)
