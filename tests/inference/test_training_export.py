@@ -125,6 +125,6 @@ def test_batch_normalisation_and_relu_are_in_the_manifest_and_counters_stay_whol
 
 def test_weights_that_learned_from_patients_do_not_claim_otherwise(tmp_path: Path, pools: Pools) -> None:
     path = saved(tmp_path, pools, replace(TINY, labelled=(f"plain={tmp_path}",)))
-    with pytest.raises(ValueError, match="learned from plain=.*: say so with --training-data and --licence"):
+    with pytest.raises(ValueError, match=r"learned from plain=.*: say so with --training-data and --licence"):
         export_weights(path, tmp_path / "m.toml", Card(version="1"))
     assert export_weights(path, tmp_path / "m.toml", CARD).training_data == "balls"
