@@ -72,6 +72,8 @@ class GridModel:
             for label, values in zip(labels[1:], classes[1:], strict=True)
         }
         lesion = [labels[number] for number in lesion_classes(labels)]
+        if not lesion:  # a network for edema alone
+            return _by_tissue(found, t1c)
         others = [number for number, label in enumerate(labels) if label not in lesion]
         # 1 - p is exact where p is nearly 1.
         doubt = ndimage.minimum_filter(classes[others].sum(axis=0), size=_reach(image, t1c))
@@ -80,7 +82,11 @@ class GridModel:
         raised = (total >= self.manifest.threshold) & (highest > total)
         factor = np.divide(highest, total, out=np.ones_like(total), where=raised)
         found |= {label: found[label] * factor for label in lesion}
-        return {TISSUES_OF_LABEL[label][0]: t1c.with_array(values) for label, values in found.items()}
+        return _by_tissue(found, t1c)
+
+
+def _by_tissue(found: Mapping[str, NDArray[np.float32]], t1c: Volume) -> dict[Tissue, Volume]:
+    return {TISSUES_OF_LABEL[label][0]: t1c.with_array(values) for label, values in found.items()}
 
 
 def _reach(image: Volume, t1c: Volume) -> tuple[int, ...]:

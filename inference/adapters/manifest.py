@@ -16,7 +16,6 @@ from tracking.timepoint import Tissue
 
 Source = Literal["T1c", "T1", "T2", "FLAIR", "subtraction", "prior_mask"]
 AXES: Final = {"R": 0, "L": 0, "A": 1, "P": 1, "H": 2, "F": 2}
-LESION: Final = (Tissue.ENHANCING, Tissue.NECROSIS)
 WORDS: Final[dict[str, tuple[Tissue, ...]]] = TISSUES_OF_LABEL | {"background": ()}
 
 

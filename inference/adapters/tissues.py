@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.adapters.manifest import LESION, PluginError
+from inference.adapters.manifest import PluginError
+from inference.labels import LESION
 from tracking.timepoint import Tissue
 
 Tissues = frozenset[Tissue]
@@ -82,7 +83,7 @@ def _rule(region: Tissues, groups: Mapping[Tissues, list[int]]) -> TissueRule | 
     rest = region.difference(*largest)
     if not rest:
         return None
-    if len(rest) > 1 and rest != frozenset(LESION):
+    if len(rest) > 1 and rest != LESION:
         mixed = ", ".join(tissue.name.lower() for tissue in sorted(rest))
         raise PluginError(
             f"the model's labels do not tell {mixed} from one another: name a label for edema or for the lesion"

@@ -1,8 +1,9 @@
 """What a prior study is worth: the same held-out follow-ups judged without it, with it alone, and with both.
 
 Methods: ``registration`` (the prior's lesions taken for today's), ``detection`` (today's T1c alone),
-``re-segmentation`` (detection and re-segmentation merged by the rules of `inference.follow_up`). The prior's true
-lesions are given, and lie up to 3 mm and 3° aside, as after registration.
+``re-segmentation`` (detection and re-segmentation merged by the rules of `inference.follow_up`), ``memory`` (the same
+detection, re-segmentation by a model that is shown the earlier image, too); the last two also ``alone``, not merged.
+The prior's true lesions are given, and lie up to 3 mm and 3° aside, as after registration.
 """
 
 import json

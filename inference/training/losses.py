@@ -128,7 +128,7 @@ def _entropy(logits: Tensor, tissue: Tensor, lesion: Classes) -> Tensor:
     chances = logits.float().log_softmax(1)
     others = [label for label in range(logits.shape[1]) if label not in lesion]
     either = [chances[:, classes].logsumexp(1, keepdim=True) for classes in (others, list(lesion))]
-    # NO_LESION and SOME_LESION are the last two but one and the last, as indices of Python are.
+    # NO_LESION (-2) and SOME_LESION (-1) are the last but one and the last, as indices of Python are.
     extended = torch.cat([chances, *either], dim=1)
     return F.nll_loss(extended, tissue % extended.shape[1], reduction="none")
 

@@ -14,7 +14,8 @@ from scipy import ndimage
 
 from inference.grid_model import GridModel
 from inference.manifest import Manifest
-from inference.segmentation import Segmentation, segment
+from inference.preprocessing import normalise, to_model_grid
+from inference.segmentation import Segmentation, segment, tissue_probabilities
 from tests.inference.test_predictor import MANIFEST
 from tracking.geometry import resample_like
 from tracking.timepoint import MRSequence, Timepoint, Tissue
@@ -206,8 +207,30 @@ def test_peaks_are_those_of_the_network_on_whatever_grid(spacing: tuple[float, f
     result = segment(moved, GridModel(predictor=Sure()))
     assert int(result.lesions.array.max()) == 2
     # outlines are those of plain interpolation: nothing but what was lesion anyway is raised
-    again = segment(moved, GridModel(predictor=type("Unsure", (Sure,), {"manifest": replace(
-        Sure.manifest, peak_threshold=0.0)})()))  # fmt: skip
-    np.testing.assert_array_equal(result.lesions.array > 0, again.lesions.array > 0)
+    t1c = images[MRSequence.T1C]
+    image, mask = to_model_grid(t1c, moved.brain, spacing_mm=1.0)
+    classes = Sure().predict(normalise(image.array, mask.array)[np.newaxis])
+    plain = (
+        resample_like(image.with_array(1 - classes[0]), t1c, interpolation="linear").array >= Sure.manifest.threshold
+    )
+    np.testing.assert_array_equal((result.probability.array >= Sure.manifest.threshold), plain)
     assert result.tissues is not None
     assert set(np.unique(result.tissues.array)) == {int(Tissue.BACKGROUND), int(Tissue.ENHANCING)}
+
+
+class Edema:
+    """A predictor that tells edema alone."""
+
+    manifest: Manifest = replace(MANIFEST, labels=("background", "edema"))
+
+    def predict(self, channels: NDArray[np.float32]) -> NDArray[np.float32]:
+        edema = (channels[0] > 2.5).astype(np.float32)
+        return np.stack([1 - edema, edema])
+
+
+def test_a_model_may_tell_edema_alone() -> None:
+    timepoint, _ = scan(spacing=(1.0, 1.0, 1.0))
+    assert timepoint.brain is not None
+    found = tissue_probabilities(timepoint, timepoint.brain, GridModel(predictor=Edema()))
+    assert set(found) == {Tissue.EDEMA}
+    assert found[Tissue.EDEMA].array.max() == 1
