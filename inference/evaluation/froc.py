@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from inference.evaluation.cases import Case, CaseRecipe, held_out_cases
+from inference.evaluation.cases import Case, CaseRecipe, held_out_cases, on_grid_of_truth, scanned
 from inference.evaluation.metrics import (
     SIZE_LIMITS_MM,
     FrocPoint,
@@ -71,19 +71,46 @@ class Scored:
 def score(case: Case, model: TissueModel) -> Scored:
     """Run the detector on a case exactly as on a patient, and compare it with the truth at every threshold."""
     started = time.perf_counter()
-    probability = lesion_probability(tissue_probabilities(case.timepoint, case.brain, model)).array
+    probability = lesion_probability(tissue_probabilities(case.timepoint, case.brain, model))
     seconds = time.perf_counter() - started
-    results = {}
+    peaks, results = on_grid_of_truth(probability, case), {}
     for threshold in (*THRESHOLDS, model.manifest.threshold):
-        found = candidates(probability, case.brain.array, threshold=threshold, spacing_mm=case.brain.spacing)
-        results[threshold] = scan_result(probability, found, case.lesions, case.ignore, voxel_mm3=1.0)
+        found = candidates(probability.array, case.brain.array, threshold=threshold, spacing_mm=case.brain.spacing)
+        # The truth lies on voxels of 1 mm, on which each voxel of a scan is met at least once.
+        there = on_grid_of_truth(probability.with_array(found.astype(np.int32)), case)
+        results[threshold] = scan_result(peaks, there, case.lesions, case.ignore, voxel_mm3=1.0)
     return Scored(kind=case.kind, number=case.number, draw=case.draw, results=results, seconds=seconds)
 
 
-def score_all(recipes: Sequence[CaseRecipe], manifest_path: Path, *, workers: int) -> list[Scored]:
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """How cases are looked at.
+
+    Attributes
+    ----------
+    manifest
+        By which model.
+    slices_mm
+        Thickness of the slices of a scan; None: on the model's own grid of 1 mm.
+    quickest_in
+        Folder of the quickest arithmetic, as in the node; None: torch in float32.
+    """
+
+    manifest: Path
+    slices_mm: int | None = None
+    quickest_in: Path | None = None
+
+    def score(self, recipe: CaseRecipe) -> Scored:
+        """Make a case and score it."""
+        model = load_model(self.manifest, threads=1, cache_folder=self.quickest_in)
+        case = recipe.make()
+        return score(scanned(case, self.slices_mm) if self.slices_mm else case, model)
+
+
+def score_all(recipes: Sequence[CaseRecipe], look: Look, *, workers: int) -> list[Scored]:
     """Score every case, ``workers`` at a time on one thread each."""
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _prepare_worker) as pool:
-        futures = [pool.submit(_score_one, recipe, manifest_path) for recipe in recipes]
+        futures = [pool.submit(look.score, recipe) for recipe in recipes]
         scored = []
         for recipe, future in zip(recipes, futures, strict=True):
             scored.append(future.result())
@@ -94,10 +121,6 @@ def score_all(recipes: Sequence[CaseRecipe], manifest_path: Path, *, workers: in
 
 def _prepare_worker() -> None:
     torch.set_num_threads(1)
-
-
-def _score_one(recipe: CaseRecipe, manifest_path: Path) -> Scored:
-    return score(recipe.make(), load_model(manifest_path, threads=1))
 
 
 def mean_dice(results: Sequence[ScanResult]) -> float:
@@ -187,13 +210,21 @@ def show(content: dict[str, Any], choice: Choice) -> None:
         console.print(f"at the point that the other half of the heads chose: {figures}", soft_wrap=True)
 
 
-def main(
+def main(  # noqa: PLR0913 - one for each option of the command line
     out: Annotated[Path, typer.Option(help="JSON file to write.")],
     data: Annotated[Path, typer.Option(help="Folder with heads/ and label_maps/.")] = Path("../shared/data"),
     manifest: Annotated[Path | None, typer.Option(help="Model to judge; the package's own by default.")] = None,
     draws: Annotated[int, typer.Option(help="Draws of lesions per held-out head, at least 2.", min=2)] = 2,
     workers: Annotated[int, typer.Option(help="Cases at a time, one thread each.")] = 2,
     *,
+    slices_mm: Annotated[
+        int | None,
+        typer.Option(help="Show the heads in slices of so many mm; without it on the model's own grid.", min=1),
+    ] = None,
+    quickest_in: Annotated[
+        Path | None,
+        typer.Option(help="Compute as the node does, and keep here what it keeps; without it torch in float32."),
+    ] = None,
     choose_point: Annotated[bool, typer.Option("--choose", help="Choose the operating point on draw 0.")] = False,
 ) -> None:
     """Judge the detector on held-out heads: draw 0 is for choosing the operating point, the other draws report it."""
@@ -201,12 +232,14 @@ def main(
     manifest = manifest or default_manifest_path()
     point = verify_model(manifest)
     recipes = held_out_cases(data, draws=range(0 if choose_point else 1, draws))
-    scored = score_all(recipes, manifest, workers=workers)
+    look = Look(manifest=manifest, slices_mm=slices_mm, quickest_in=quickest_in)
+    scored = score_all(recipes, look, workers=workers)
     choice = Choice(threshold=point.threshold, peak_threshold=point.peak_threshold)
     if choose_point:
         choosing = [case for case in scored if case.kind == "real head" and case.draw == 0]
         choice = choose(choosing, minimum_volume_mm3=point.minimum_volume_mm3)
     content = judge([case for case in scored if case.draw > 0], point, choice)
+    content["look"] = {"slices_mm": slices_mm, "engine": "quickest" if quickest_in else "torch float32"}
     if choose_point:
         content["cross_checked"] = cross_checked(scored, minimum_volume_mm3=point.minimum_volume_mm3)
     out.parent.mkdir(parents=True, exist_ok=True)

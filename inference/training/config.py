@@ -72,7 +72,7 @@ class TrainingConfig:
     accumulation
         Batches whose gradients are added up for one step.
     hard_mining
-        Centre every fourth patch where the network erred lately; ``recall`` draws its patches without that.
+        Centre about every fourth patch where the network erred lately; ``recall`` draws its patches without that.
     optimiser
         ``adamw``, ``adam``, or ``sgd`` with Nesterov's momentum.
     learning_rate, weight_decay
@@ -144,7 +144,7 @@ class TrainingConfig:
     labelled: tuple[str, ...] = ()
     label_quality: LabelQuality = "silver"
     synthetic_heads: bool = True
-    loss: str = "dice_ce_component"
+    loss: str = "dice_ce_regions"
     patches: tuple[int | Size, ...] = (48, 48, 64)
     batch: int | None = None
     batch_voxels: int = 450_000

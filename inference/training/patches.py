@@ -13,7 +13,7 @@ from inference.inputs import PRIOR_MASK
 from inference.preprocessing import POSITIONS, position_in_brain
 from inference.synthesis import chance
 from inference.synthesis.priors import fictitious_prior
-from inference.training.losses import Classes, is_lesion
+from inference.training.losses import Classes, is_lesion, near
 from inference.training.pool import HeadPool, PreparedHead, Visits
 from inference.training.truth import UNKNOWN, told
 from inference.windows import Size
@@ -25,6 +25,7 @@ WITHOUT_PRIOR = 0.5
 POSITION_DOUBT = 0.08
 HARD_PLACES = 512
 SURE_ERROR = 0.5
+LEARNT_AGAIN = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +85,9 @@ class HardPlaces:
     def note(self, batch: Batch, lesion_probability: Tensor, *, lesion: Classes) -> None:
         """Keep the worst error of each patch, if it is worse than `SURE_ERROR`.
 
+        An error is a lesion with no mark near it, or a mark with no lesion near it: outlines that are off by
+        `inference.training.losses.REACH_VOXELS` are none.
+
         Parameters
         ----------
         batch
@@ -93,7 +97,9 @@ class HardPlaces:
         lesion
             The classes that are lesion.
         """
-        error = (lesion_probability - is_lesion(batch.tissue, lesion).float()).abs() * (batch.weight > 0)
+        truth = is_lesion(batch.tissue, lesion).float()
+        missed, imagined = truth * (1 - near(lesion_probability)), lesion_probability * (1 - near(truth))
+        error = torch.maximum(missed, imagined) * (batch.weight > 0)
         last = error.shape[-1] - 1
         for n, (value, index) in enumerate(zip(*error.flatten(1).max(1), strict=True)):
             if float(value) <= SURE_ERROR:
@@ -162,7 +168,7 @@ class Site:
 
 
 def draw_batch(pool: HeadPool, plan: PatchPlan, *, generator: Generator, hard: HardPlaces | None = None) -> Batch:
-    """Draw patches: even ones are centred near a lesion where the head has one, every fourth where errors were made.
+    """Draw patches: even ones are centred near a lesion where the head has one, half of the odd ones near an error.
 
     Parameters
     ----------
@@ -189,11 +195,13 @@ def draw_site(pool: HeadPool, turn: int, size: Size, *, generator: Generator, ha
 
 def _centre(pool: HeadPool, turn: int, hard: HardPlaces | None, generator: Generator) -> tuple[int, Visits, Tensor]:
     """Choose a head and the voxel around which a patch is cut."""
-    if turn % 4 == 3 and hard is not None and (again := hard.draw(pool, generator)) is not None:
+    on_lesion = turn % 2 == 0
+    learn_again = not on_lesion and hard is not None and chance.happens(generator, LEARNT_AGAIN)
+    if learn_again and hard is not None and (again := hard.draw(pool, generator)) is not None:
         return again
     number, visits = pool.draw(generator)
     head = visits[-1]
-    centres = head.centres if turn % 2 == 0 and len(head.centres) else head.brain_voxels.long()
+    centres = head.centres if on_lesion and len(head.centres) else head.brain_voxels.long()
     return number, visits, centres[int(torch.randint(len(centres), (1,), generator=generator))]
 
 

@@ -1,5 +1,6 @@
 """Detection figures on a scan whose hits, misses and false alarms can be counted by eye."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import cc3d
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from inference.evaluation.cases import CaseRecipe, held_out_cases
+from inference.evaluation.cases import CaseRecipe, held_out_cases, on_grid_of_truth, scanned
 from inference.evaluation.froc import THRESHOLDS, Scored, choose, cross_checked, judge, score
 from inference.evaluation.metrics import (
     Candidate,
@@ -109,6 +110,29 @@ def test_a_good_predictor_gets_a_good_report(ball_head: HeadSource) -> None:
     assert figures["chosen"]["sensitivity"]["all"] == 1
     assert figures["chosen"]["false_positives_per_scan"] <= 1
     assert figures["mean_dice"] > 0.8
+
+
+@pytest.mark.parametrize(("slices_mm", "off_mm"), [(1, 0.6), (2, 0.6), (3, 1.0)])  # nearest voxels: half of one
+def test_a_scan_shows_the_same_head_in_slices(ball_head: HeadSource, slices_mm: int, off_mm: float) -> None:
+    case = CaseRecipe(name="head", kind="ball", source=ball_head, number=1, draw=0).make()
+    scan = scanned(case, slices_mm)
+    assert scan.image.spacing == (slices_mm, 1, 1)
+    assert scan.timepoint.brain is scan.brain
+    for lesion in (1, 2):  # each lies where it did, on another grid
+        mask = case.image.with_array((case.lesions == lesion).astype(np.float32))
+        found = on_grid_of_truth(scanned(replace(case, image=mask), slices_mm).image, case) > 0.5
+        assert np.argwhere(found).mean(0) == pytest.approx(np.argwhere(mask.array).mean(0), abs=off_mm)
+    volume = scan.image.array.sum() * slices_mm
+    assert volume == pytest.approx(case.image.array.sum(), rel=0.1)
+
+
+def test_a_good_predictor_gets_a_good_report_in_slices(ball_head: HeadSource) -> None:
+    recipes = [CaseRecipe(name=f"head {n}", kind="ball", source=ball_head, number=n, draw=0) for n in (1, 2)]
+    scored = [score(scanned(recipe.make(), 2), GridModel(predictor=Bright())) for recipe in recipes]
+    figures = judge(scored, MANIFEST, choose(scored, minimum_volume_mm3=1.0))["groups"]["ball"]
+    assert figures["chosen"]["sensitivity"]["all"] == 1
+    assert figures["chosen"]["false_positives_per_scan"] <= 1
+    assert figures["mean_dice"] > 0.6
 
 
 def test_a_lesion_of_more_than_12_mm_counts_in_two_sizes() -> None:

@@ -11,6 +11,7 @@ from inference.training.losses import (
     cross_entropy,
     dice_cross_entropy,
     focal,
+    imitations,
     lesion_probability,
     soft_dice,
 )
@@ -90,6 +91,27 @@ def test_component_loss_counts_lesions_not_voxels() -> None:
     found[0] = lesions[0]
     loss = float(component(answer(found, 2), lesions, lesions, torch.ones(lesions.shape), lesion=[1]))
     assert loss == pytest.approx((0 + (1 - 5 / (5 + 5))) / 2, abs=1e-4)  # missed: Dice (0 + 5) / (0 + 5 + 5)
+
+
+@pytest.mark.parametrize("edge", [16, 24])
+def test_an_imitation_costs_the_same_in_any_patch_and_nothing_at_a_lesion(edge: int) -> None:
+    lesions = torch.zeros(1, edge, edge, edge, dtype=torch.int64)
+    lesions[0, 2:4, 2:4, 2:4] = 1
+    weight = torch.ones(lesions.shape)
+
+    def cost(*boxes: tuple[slice, slice, slice]) -> float:
+        marked = lesions.clone()
+        for box in boxes:
+            marked[0][box] = 1
+        return float(imitations(answer(marked, 2, sure=8.0), lesions, lesions, weight, lesion=[1]))
+
+    vessel = (slice(12, 14), slice(12, 14), slice(0, 4))
+    wider = (slice(1, 6), slice(1, 6), slice(1, 6))  # two voxels too wide
+    assert cost() == pytest.approx(0, abs=1e-3)
+    assert cost(wider) == pytest.approx(0, abs=1e-3)
+    assert cost(vessel) == pytest.approx(8 * 16 / 64, abs=1e-3)
+    weight[0][vessel] = 0
+    assert cost(vessel) == pytest.approx(0, abs=1e-3)
 
 
 def test_necrosis_taken_for_enhancing_tissue_costs_less_than_a_missed_lesion() -> None:
