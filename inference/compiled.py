@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from inference.agreement import BFLOAT16, SAME_ARITHMETIC, Agreement, compare
 from inference.bfloat16 import FLAGS, in_bf16_if_near
 from inference.bound import environment_for_modules, how_it_ended, start_bound
-from inference.kept import circumstances, folder_of, processor_flags, read_record, write_record
+from inference.kept import Record, circumstances, folder_of, processor_flags, read_record, write_record
 from inference.manifest import Manifest
 from inference.predictor import Predictor, check_channels, over_windows
 from inference.threads import thread_count
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 FLOAT32: Final = "f32"
 BF16: Final = "bf16"
-CONVERSION_LIMIT_S: Final = 900.0
+CONVERSION_LIMIT_S: Final = 300.0
 _CONVERSION = "inference.openvino_conversion"
 _RECORD = "openvino.json"
 _MODEL = "openvino.xml"
@@ -147,9 +147,7 @@ def load_compiled(
             record = read_record(folder / _RECORD, made_with)
             if record is None:
                 _log.info("%s is converted for OpenVINO and compared with torch; this happens once", manifest.name)
-                _convert(manifest_path, folder, threads)
-                agreements = _compare(folder, in_torch(), channels(), threads)
-                record = write_record(folder / _RECORD, made_with, agreements, _MODEL, _WEIGHTS)
+                record = _make(manifest_path, folder, in_torch, channels, made_with=made_with, threads=threads)
             precision = _quickest(record.agreements)
             windows = open_windows(folder, manifest, precision=precision, threads=threads)
     except (EngineError, OSError) as error:  # a full disk, too, is no reason not to compute
@@ -176,10 +174,32 @@ def open_windows(folder: Path, manifest: Manifest, *, precision: str, threads: i
 
 def _quickest(agreements: Mapping[str, Agreement]) -> str:
     """Return the quickest precision that is near enough to torch; bfloat16 only where float32 is, too."""
+    if not agreements:
+        raise EngineError("OpenVINO failed with these weights when they were new here")
     exact = agreements.get(FLOAT32)
     if not SAME_ARITHMETIC.allow(exact):
         raise EngineError(f"OpenVINO is not near enough to torch ({exact})")
     return BF16 if BFLOAT16.allow(agreements.get(BF16)) else FLOAT32
+
+
+def _make(
+    manifest_path: Path,
+    folder: Path,
+    in_torch: InTorch,
+    channels: Channels,
+    *,
+    made_with: dict[str, str],
+    threads: int | None,
+) -> Record:
+    """Convert, compare and keep what came of it; a failure is kept, too, so that it costs its minutes only once."""
+    record = folder / _RECORD
+    try:
+        _convert(manifest_path, folder, threads)
+        agreements = _compare(folder, in_torch(), channels(), threads)
+    except EngineError as error:
+        _log.warning("%s; that is not tried again until %s is deleted", error, record)
+        return write_record(record, made_with, {})
+    return write_record(record, made_with, agreements, _MODEL, _WEIGHTS)
 
 
 def _convert(manifest_path: Path, folder: Path, threads: int | None) -> None:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from inference.confidence import Confidence
+
 Activation = Literal["leaky_relu", "relu", "mish"]
 Normalisation = Literal["instance", "batch"]
 NetworkName = Literal["unet", "stt"]
@@ -33,8 +35,10 @@ class Manifest:
         Channel counts of the network's levels (MONAI BasicUNet).
     threshold
         Probability from which a voxel is lesion, chosen on validation data.
-    peak_threshold
-        A component is kept if its highest probability reaches this: the operating point on the FROC curve.
+    least_confidence
+        A component is kept if the model is as sure of it as this: the operating point on the FROC curve.
+    confidence
+        How sure the model is of a component; None: the component's highest probability.
     minimum_volume_mm3
         Smaller components are dropped.
     overlap
@@ -59,7 +63,8 @@ class Manifest:
     minimum_volume_mm3: float
     training_data: str
     licence: str
-    peak_threshold: float = 0.0
+    least_confidence: float = 0.0
+    confidence: Confidence | None = None
     overlap: float = 0.5
     activation: Activation = "leaky_relu"
     normalisation: Normalisation = "instance"

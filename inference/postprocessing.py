@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from inference.confidence import Confidence, Spacing, confidence_of, elongations
 from inference.tissue_model import ModelDescription
 
 CONNECTIVITY: Final = 26
@@ -19,8 +20,6 @@ LARGEST_ELONGATION = 2.25
 KNOWN_REACH_MM = 2.0
 SHARE_AT_KNOWN_PLACE = 0.3
 
-Spacing = tuple[float, float, float]
-
 
 @dataclass(frozen=True, kw_only=True)
 class OperatingPoint:
@@ -30,23 +29,27 @@ class OperatingPoint:
     ----------
     threshold
         Probability from which a voxel belongs to a lesion.
-    peak_threshold
-        A component needs at least one voxel of this probability.
+    least_confidence
+        Components of which the model is less sure are dropped.
     minimum_volume_mm3
         Smaller components are dropped.
+    confidence
+        How sure the model is of a component; see `inference.confidence.confidence_of`.
     """
 
     threshold: float
-    peak_threshold: float
+    least_confidence: float
     minimum_volume_mm3: float
+    confidence: Confidence | None = None
 
     @classmethod
     def of(cls, manifest: ModelDescription) -> "OperatingPoint":
         """Return the operating point that a model's manifest names."""
         return cls(
             threshold=manifest.threshold,
-            peak_threshold=manifest.peak_threshold,
+            least_confidence=manifest.least_confidence,
             minimum_volume_mm3=manifest.minimum_volume_mm3,
+            confidence=manifest.confidence,
         )
 
 
@@ -72,8 +75,8 @@ def find_lesions(
         Distance of voxel centres (slice, row, column).
     known
         Where lesions are known from before, same shape. A region of which a good part lies there, or within
-        ``KNOWN_REACH_MM``, need neither reach the peak threshold nor look unlike a vessel: what was a lesion is one
-        until nothing is left of it.
+        ``KNOWN_REACH_MM``, need neither reach the least confidence nor look unlike a vessel: what was a lesion is
+        one until nothing is left of it.
 
     Returns
     -------
@@ -82,8 +85,8 @@ def find_lesions(
     """
     components = _regions(probability, brain, threshold=point.threshold, spacing_mm=spacing_mm)
     counts = np.bincount(components.ravel())
-    peaks = np.asarray(ndimage.maximum(probability, components, np.arange(len(counts))))
-    sure = (peaks >= point.peak_threshold) & (elongations(components, spacing_mm) <= LARGEST_ELONGATION)
+    sureness = confidence_of(components, probability, spacing_mm=spacing_mm, how=point.confidence)
+    sure = (sureness >= point.least_confidence) & (elongations(components, spacing_mm) <= LARGEST_ELONGATION)
     if known is not None:
         sure |= _at_known_places(components, known, spacing_mm)
     keep = sure & (counts * np.prod(spacing_mm) >= point.minimum_volume_mm3)
@@ -126,40 +129,6 @@ def _at_known_places(components: NDArray[Any], known: NDArray[np.bool_], spacing
     near = surroundings(known, spacing_mm, KNOWN_REACH_MM)
     shared = np.bincount(components[near], minlength=len(counts))
     return np.asarray(shared >= SHARE_AT_KNOWN_PLACE * counts)
-
-
-def elongations(components: NDArray[Any], spacing_mm: Spacing) -> NDArray[np.float64]:
-    """Return length / breadth of every component: the ratio of its first two principal standard deviations.
-
-    Parameters
-    ----------
-    components
-        Numbered regions (slice, row, column).
-    spacing_mm
-        Distance of voxel centres. Half the largest is added to every extent as blur, so that a small lesion on
-        two thick slices is not taken for a long one.
-
-    Returns
-    -------
-    NDArray
-        float64, index = component number; 0 for the background.
-    """
-    index = np.nonzero(components)
-    numbers = components[index].astype(np.int64)
-    size = int(components.max()) + 1
-    counts = np.maximum(np.bincount(numbers, minlength=size), 1)
-    points = [axis * step for axis, step in zip(index, spacing_mm, strict=True)]
-    means = [np.bincount(numbers, p, size) / counts for p in points]
-    offsets = [p - mean[numbers] for p, mean in zip(points, means, strict=True)]
-    covariance = np.empty((size, 3, 3))
-    for row in range(3):
-        for column in range(3):
-            covariance[:, row, column] = np.bincount(numbers, offsets[row] * offsets[column], size) / counts
-    covariance += np.eye(3) * max(spacing_mm) ** 2 / 4
-    principal = np.sqrt(np.linalg.eigvalsh(covariance))
-    ratio = principal[:, 2] / principal[:, 1]
-    ratio[0] = 0
-    return np.asarray(ratio)
 
 
 def filled(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -9,6 +9,7 @@ from highdicom import Volume
 from numpy.typing import NDArray
 
 from inference.brain import find_brain
+from inference.confidence import confidence_of
 from inference.inputs import EARLIER_T1C, PRIOR_MASK, SUBTRACTION, sequences_for
 from inference.postprocessing import OperatingPoint, find_lesions
 from inference.tissue_model import ModelDescription, TissueModel
@@ -39,6 +40,11 @@ class Segmentation:
     probability: Volume
     tissues: Volume | None
     model: ModelDescription
+
+    @property
+    def confidence(self) -> dict[int, float]:
+        """How sure the model is of each lesion, by its number."""
+        return lesion_confidence(self.lesions, self.probability, self.model)
 
 
 def segment(timepoint: Timepoint, model: TissueModel, *, prior: Volume | None = None) -> Segmentation:
@@ -157,6 +163,22 @@ def _channels(timepoint: Timepoint, wanted: Sequence[str], prior: Volume | None)
     if PRIOR_MASK in wanted and prior is not None:
         channels[PRIOR_MASK] = t1c.with_array((prior.array > 0).astype(np.float32))
     return channels
+
+
+def lesion_confidence(lesions: Volume, probability: Volume, manifest: ModelDescription) -> dict[int, float]:
+    """Return how sure a model is of each lesion, 0 to 1, by its number; see `inference.confidence`.
+
+    Parameters
+    ----------
+    lesions
+        0 background, n lesion number n.
+    probability
+        Probability of lesion on the same grid.
+    manifest
+        Of the model that made it.
+    """
+    found = confidence_of(lesions.array, probability.array, spacing_mm=lesions.spacing, how=manifest.confidence)
+    return {int(number): float(found[number]) for number in np.unique(lesions.array) if number}
 
 
 def lesion_probability(found: Mapping[Tissue, Volume]) -> Volume:

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from highdicom import Volume
 
+from inference.confidence import Confidence
 from tracking.timepoint import Tissue
 
 
@@ -36,8 +37,12 @@ class ModelDescription(Protocol):
         """Probability from which a voxel is lesion."""
 
     @property
-    def peak_threshold(self) -> float:
-        """Probability that a lesion must reach somewhere."""
+    def least_confidence(self) -> float:
+        """How sure the model must be of a lesion."""
+
+    @property
+    def confidence(self) -> Confidence | None:
+        """How sure the model is of a lesion; None: the lesion's highest probability."""
 
     @property
     def minimum_volume_mm3(self) -> float:

@@ -42,8 +42,8 @@ class Lesion:
         Native-space volume per tissue; a whole lesion without a tissue split is ``Tissue.ENHANCING`` alone.
     longest_diameter, perpendicular_diameter
         In-plane axes as RANO-BM measures them, on the same slice.
-    mean_probability
-        Mean probability of the segmentation model inside the lesion (0 to 1); None when not from a model.
+    confidence
+        How sure the model is that this is a lesion (0 to 1); None when not from a model.
     """
 
     number: int
@@ -51,7 +51,7 @@ class Lesion:
     volume_mm3: Mapping[Tissue, float]
     longest_diameter: Axis
     perpendicular_diameter: Axis
-    mean_probability: float | None = None
+    confidence: float | None = None
 
     @property
     def total_volume_mm3(self) -> float:

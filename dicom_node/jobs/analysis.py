@@ -191,7 +191,7 @@ def _segment(job: StudyJob, name: str, source: PriorStudy) -> SegmentedStudy:
         brain=brain,
     )
     found = segment(timepoint, model)
-    measured = measure_lesions(found.lesions, found.probability, tissues=found.tissues)
+    measured = measure_lesions(found.lesions, found.confidence, tissues=found.tissues)
     kept = _keep(job, name, source, read, _Findings(brain=brain, lesions=found.lesions, measured=measured))
     return replace(
         kept,

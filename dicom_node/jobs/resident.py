@@ -19,6 +19,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any, Final
 
+import psutil
+
 from inference.bound import die_with_parent, environment_for_modules, start_bound
 
 _log = logging.getLogger(__name__)
@@ -34,7 +36,7 @@ FRUGAL: Final = {
 MOST_STEPS: Final = 60
 """After so many steps a process is replaced, whatever it may have gathered."""
 MOST_IDLE_BYTES: Final = 2**31
-"""A process that keeps more memory than this between two steps is replaced."""
+"""A process that keeps more memory than this between two steps, with what it has started, is replaced."""
 _POLL_S = 0.2
 _LAST_LINES_S = 5.0
 _LONGEST_LINE = 2000
@@ -191,9 +193,10 @@ def _others_in_session(leader: int) -> list[int]:
 
 
 def _resident_bytes(process_id: int) -> int:
-    with contextlib.suppress(OSError):
-        pages = int(Path(f"/proc/{process_id}/statm").read_text(encoding="ascii").split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE")
+    """Return the memory of a process and of all that it has started."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process = psutil.Process(process_id)
+        return sum(one.memory_info().rss for one in (process, *process.children(recursive=True)))
     return 0
 
 

@@ -11,7 +11,7 @@ from dicom_node.jobs.job import StudyJob
 from dicom_node.jobs.model import description_of, model_of
 from dicom_node.jobs.segmented import SegmentedStudy, timepoint_of
 from inference.follow_up import can_resegment, merged_probability, resegment
-from inference.segmentation import lesion_probability, lesions_at_known_places, tissues_of
+from inference.segmentation import lesion_confidence, lesion_probability, lesions_at_known_places, tissues_of
 from inference.tissue_model import ModelDescription
 from tracking.components import separate_touching
 from tracking.matching.sites import sites_of
@@ -59,7 +59,7 @@ def look_again(
         current,
         lesions=save_volume(job.work_folder / "current-lesions-known.npz", lesions),
         probability=save_volume(job.work_folder / "current-probability-known.npz", probability),
-        measured=measure_lesions(lesions, probability, tissues=tissues),
+        measured=measure_lesions(lesions, lesion_confidence(lesions, probability, manifest), tissues=tissues),
         tissues=None if tissues is None else save_volume(job.work_folder / "current-tissues-known.npz", tissues),
     )
     remarks = []

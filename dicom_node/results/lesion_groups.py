@@ -82,7 +82,7 @@ def present_group(
             _number(codes.LONG_AXIS, lesion.longest_diameter.length_mm, codes.MILLIMETER),
             _number(codes.SHORT_AXIS, lesion.perpendicular_diameter.length_mm, codes.MILLIMETER),
             *_comparison(track),
-            *_probability(lesion),
+            *_confidence(lesion),
         ],
         qualitative_evaluations=[_state(track), *_size_change(track, comparison)],
     )
@@ -228,10 +228,10 @@ def _comparison(track: LesionTrack) -> list[sr.Measurement]:
     ]
 
 
-def _probability(lesion: Lesion) -> list[sr.Measurement]:
-    if lesion.mean_probability is None:
+def _confidence(lesion: Lesion) -> list[sr.Measurement]:
+    if lesion.confidence is None:
         return []
-    return [_number(codes.MODEL_PROBABILITY, 100 * lesion.mean_probability, codes.PERCENT)]
+    return [_number(codes.FINDING_CONFIDENCE, 100 * lesion.confidence, codes.PERCENT)]
 
 
 def _state(track: LesionTrack) -> sr.QualitativeEvaluation:

@@ -56,8 +56,8 @@ class PluginManifest(ABC):
         For the report and the model card.
     optional_channels
         Those that are zeros where a study has not got them; the model was trained for that.
-    threshold, peak_threshold, minimum_volume_mm3
-        What counts as a lesion; see `inference.predictor.Manifest`.
+    threshold, least_confidence, minimum_volume_mm3
+        What counts as a lesion; see `inference.manifest.Manifest`.
     sha256
         Checksum of the model's files, see `checksum`; empty: whatever lies in the folder is used. A plug-in that has
         been opened knows its checksum always.
@@ -82,7 +82,7 @@ class PluginManifest(ABC):
     licence: str
     optional_channels: tuple[Source, ...] = ()
     threshold: float = 0.5
-    peak_threshold: float = 0.0
+    least_confidence: float = 0.0
     minimum_volume_mm3: float = 0.0
     sha256: str = ""
     orientation: str | None = None
@@ -91,6 +91,8 @@ class PluginManifest(ABC):
     trusted: bool = False
 
     kind: ClassVar[str]
+    # Nothing is known of how its probabilities lie: the highest one counts.
+    confidence: ClassVar[None] = None
     remembers: ClassVar[bool] = False
 
     def __post_init__(self) -> None:

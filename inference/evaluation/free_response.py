@@ -108,14 +108,14 @@ def curve_figures(curve: FreeResponse) -> Figures:
 
 def peak_limits(results: Sequence[ScanResult]) -> FloatArray:
     """Return at most `MOST_THRESHOLDS` of all peaks, rising, and one that nothing reaches."""
-    peaks = np.unique([candidate.peak for result in results for candidate in result.candidates])
+    peaks = np.unique([candidate.score for result in results for candidate in result.candidates])
     if len(peaks) > MOST_THRESHOLDS:
         peaks = peaks[np.linspace(0, len(peaks) - 1, MOST_THRESHOLDS).round().astype(int)]
     return np.append(peaks, np.inf)
 
 
 def _false_peaks(result: ScanResult) -> FloatArray:
-    return np.array([one.peak for one in result.candidates if not one.found and not one.unknown], float)
+    return np.array([one.score for one in result.candidates if not one.found and not one.unknown], float)
 
 
 def _lesion_peaks(result: ScanResult) -> FloatArray:
@@ -123,7 +123,7 @@ def _lesion_peaks(result: ScanResult) -> FloatArray:
     best = dict.fromkeys(result.lesions_mm3, -np.inf)
     for candidate in result.candidates:
         for number in candidate.found:
-            best[number] = max(best[number], candidate.peak)
+            best[number] = max(best[number], candidate.score)
     return np.array(list(best.values()), float)
 
 

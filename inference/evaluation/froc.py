@@ -6,19 +6,23 @@ import multiprocessing
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import torch
 import typer
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from inference.confidence import Confidence, traits_of
+from inference.evaluation.calibration import fit_confidence, reliability
 from inference.evaluation.cases import Case, CaseRecipe, held_out_cases, on_grid_of_truth, scanned
 from inference.evaluation.metrics import (
     SIZE_LIMITS_MM,
+    Candidate,
     FrocPoint,
     ScanResult,
     froc_point,
@@ -35,10 +39,8 @@ from inference.weights import default_manifest_path
 log = logging.getLogger(__name__)
 
 THRESHOLDS = (0.3, 0.4, 0.5, 0.6)
-# Evenly spread over the logits: a network that is sure of nearly all that it marks is told apart beyond 0.9999 only.
-PEAKS = (0.5, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995, 0.9998, 0.9999, 0.99995, 0.99998, 0.99999, 0.999995,
-         0.999998, 0.999999)  # fmt: skip
-WANTED_FALSE_POSITIVES = 2.0
+LIMITS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
+WANTED_FALSE_POSITIVES = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,23 +51,47 @@ class Choice:
     ----------
     threshold
         The one with the best mean Dice.
-    peak_threshold
+    least_confidence
         The lowest with at most `WANTED_FALSE_POSITIVES` false positives per scan (or the highest there is).
+    confidence
+        Fitted to the regions at this threshold; None: their highest probability.
     """
 
     threshold: float
-    peak_threshold: float
+    least_confidence: float
+    confidence: Confidence | None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Scored:
-    """One case with its results at every probability threshold, and the seconds that the network took."""
+    """One case with its regions at every probability threshold, and the seconds that the network took.
+
+    Attributes
+    ----------
+    kind, number, draw
+        Of the case.
+    results
+        By threshold; every region is scored by its highest probability.
+    traits
+        By threshold, of every region: as `inference.confidence.traits_of` returns them.
+    seconds
+        That the network took.
+    """
 
     kind: str
     number: int
     draw: int
     results: dict[float, ScanResult]
+    traits: dict[float, NDArray[np.float64]]
     seconds: float
+
+    def judged(self, threshold: float, confidence: Confidence | None) -> ScanResult:
+        """Return the regions at a threshold, scored by how sure the model is of them."""
+        result = self.results[threshold]
+        if confidence is None:
+            return result
+        sure = confidence.of(self.traits[threshold])
+        return replace(result, candidates=tuple(replace(c, score=float(sure[c.number])) for c in result.candidates))
 
 
 def score(case: Case, model: TissueModel) -> Scored:
@@ -73,13 +99,15 @@ def score(case: Case, model: TissueModel) -> Scored:
     started = time.perf_counter()
     probability = lesion_probability(tissue_probabilities(case.timepoint, case.brain, model))
     seconds = time.perf_counter() - started
-    peaks, results = on_grid_of_truth(probability, case), {}
+    brain, spacing_mm = case.brain.array, case.brain.spacing
+    highest, results, traits = on_grid_of_truth(probability, case), {}, {}
     for threshold in (*THRESHOLDS, model.manifest.threshold):
-        found = candidates(probability.array, case.brain.array, threshold=threshold, spacing_mm=case.brain.spacing)
+        found = candidates(probability.array, brain, threshold=threshold, spacing_mm=spacing_mm)
+        traits[threshold] = traits_of(found, probability.array, spacing_mm=spacing_mm)
         # The truth lies on voxels of 1 mm, on which each voxel of a scan is met at least once.
         there = on_grid_of_truth(probability.with_array(found.astype(np.int32)), case)
-        results[threshold] = scan_result(peaks, there, case.lesions, case.ignore, voxel_mm3=1.0)
-    return Scored(kind=case.kind, number=case.number, draw=case.draw, results=results, seconds=seconds)
+        results[threshold] = scan_result(highest, there, case.lesions, case.ignore, voxel_mm3=1.0)
+    return Scored(kind=case.kind, number=case.number, draw=case.draw, results=results, traits=traits, seconds=seconds)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,12 +157,26 @@ def mean_dice(results: Sequence[ScanResult]) -> float:
 
 
 def choose(scored: Sequence[Scored], *, minimum_volume_mm3: float) -> Choice:
-    """Choose threshold and peak threshold on these cases."""
+    """Choose threshold, confidence and how much of it is needed on these cases."""
     threshold = max(THRESHOLDS, key=lambda value: mean_dice([case.results[value] for case in scored]))
-    results = [case.results[threshold] for case in scored]
-    points = [froc_point(results, peak_threshold=p, minimum_volume_mm3=minimum_volume_mm3) for p in PEAKS]
-    quiet = [point.peak_threshold for point in points if point.false_positives_per_scan <= WANTED_FALSE_POSITIVES]
-    return Choice(threshold=threshold, peak_threshold=max(min(quiet, default=PEAKS[-1]), threshold))
+    regions = [
+        (case.traits[threshold][candidate.number], bool(candidate.found))
+        for case in scored
+        for candidate in counted(case.results[threshold], minimum_volume_mm3)
+    ]
+    true = np.array([lesion for _, lesion in regions], bool)
+    confidence = None  # where nothing is to be told apart
+    if true.any() and not true.all():
+        confidence = fit_confidence(np.array([row for row, _ in regions]), true)
+    results = [case.judged(threshold, confidence) for case in scored]
+    points = [froc_point(results, least_score=limit, minimum_volume_mm3=minimum_volume_mm3) for limit in LIMITS]
+    quiet = [point.least_score for point in points if point.false_positives_per_scan <= WANTED_FALSE_POSITIVES]
+    return Choice(threshold=threshold, least_confidence=min(quiet, default=LIMITS[-1]), confidence=confidence)
+
+
+def counted(result: ScanResult, minimum_volume_mm3: float) -> list[Candidate]:
+    """Return the candidates that count for or against a model."""
+    return [c for c in result.candidates if not c.unknown and c.volume_mm3 >= minimum_volume_mm3]
 
 
 def cross_checked(scored: Sequence[Scored], *, minimum_volume_mm3: float) -> list[dict[str, Any]]:
@@ -147,39 +189,42 @@ def cross_checked(scored: Sequence[Scored], *, minimum_volume_mm3: float) -> lis
     figures = []
     for judged, others in (halves, halves[::-1]):
         choice = choose([case for case in others if case.draw == 0], minimum_volume_mm3=minimum_volume_mm3)
-        results = [case.results[choice.threshold] for case in judged if case.draw > 0]
-        point = froc_point(results, peak_threshold=choice.peak_threshold, minimum_volume_mm3=minimum_volume_mm3)
+        results = [case.judged(choice.threshold, choice.confidence) for case in judged if case.draw > 0]
+        point = froc_point(results, least_score=choice.least_confidence, minimum_volume_mm3=minimum_volume_mm3)
         figures.append({"scans": len(results), "threshold": choice.threshold} | asdict(point))
     return figures
 
 
 def report(scored: Sequence[Scored], choice: Choice, *, minimum_volume_mm3: float) -> dict[str, Any]:
     """Return every figure of the model card for one group of cases."""
-    results = [case.results[choice.threshold] for case in scored]
-    ratios = volume_ratios(results, peak_threshold=choice.peak_threshold)
+    results = [case.judged(choice.threshold, choice.confidence) for case in scored]
+    ratios = volume_ratios(results, least_score=choice.least_confidence)
     diameters = [sphere_diameter_mm(v) for result in results for v in result.lesions_mm3.values()]
     sizes = {name: sum(low <= d < high for d in diameters) for name, (low, high) in SIZE_LIMITS_MM.items()}
+    regions = [candidate for result in results for candidate in counted(result, minimum_volume_mm3)]
+    limits = sorted({*LIMITS, choice.least_confidence})
     return {
         "scans": len(results),
         "scans_without_lesions": sum(not result.lesions_mm3 for result in results),
         "lesions": {"all": len(diameters), **sizes},
         "chosen": asdict(
-            froc_point(results, peak_threshold=choice.peak_threshold, minimum_volume_mm3=minimum_volume_mm3)
+            froc_point(results, least_score=choice.least_confidence, minimum_volume_mm3=minimum_volume_mm3)
         ),
         "mean_dice": mean_dice(results),
         "volume_ratio_quartiles": np.percentile(ratios, [25, 50, 75]).tolist() if ratios else None,
-        "curve": [asdict(froc_point(results, peak_threshold=p, minimum_volume_mm3=minimum_volume_mm3)) for p in PEAKS],
+        "curve": [asdict(froc_point(results, least_score=p, minimum_volume_mm3=minimum_volume_mm3)) for p in limits],
+        "reliability": reliability([c.score for c in regions], [bool(c.found) for c in regions]),
     }
 
 
 def table(title: str, figures: dict[str, Any], choice: Choice) -> Table:
     """Return a free-response curve as a table for the terminal; the chosen point is marked."""
-    result = Table("peak ≥", "all", *SIZE_LIMITS_MM, "false positives per scan", title=title)
+    result = Table("confidence ≥", "all", *SIZE_LIMITS_MM, "false positives per scan", title=title)
     for raw in figures["curve"]:
         point = FrocPoint(**raw)
         shares = ["-" if share is None else f"{share:.2f}" for share in point.sensitivity.values()]
-        mark = " *" if point.peak_threshold == choice.peak_threshold else ""
-        result.add_row(f"{point.peak_threshold}{mark}", *shares, f"{point.false_positives_per_scan:.2f}")
+        mark = " *" if point.least_score == choice.least_confidence else ""
+        result.add_row(f"{point.least_score:g}{mark}", *shares, f"{point.false_positives_per_scan:.2f}")
     return result
 
 
@@ -206,6 +251,10 @@ def show(content: dict[str, Any], choice: Choice) -> None:
         scans = f"{figures['scans']} scans, {figures['scans_without_lesions']} without lesions"
         console.print(table(f"sensitivity, {kind}s ({scans}; {figures['lesions']})", figures, choice))
         console.print(f"mean Dice {figures['mean_dice']:.3f}, volume ratio {figures['volume_ratio_quartiles']}")
+        for row in figures["reliability"]:
+            console.print(
+                f"confidence {row['from']:g}-{row['to']:g}: {row['true']:.2f} of {row['regions']} are lesions"
+            )
     for figures in content.get("cross_checked", []):
         console.print(f"at the point that the other half of the heads chose: {figures}", soft_wrap=True)
 
@@ -234,7 +283,7 @@ def main(  # noqa: PLR0913 - one for each option of the command line
     recipes = held_out_cases(data, draws=range(0 if choose_point else 1, draws))
     look = Look(manifest=manifest, slices_mm=slices_mm, quickest_in=quickest_in)
     scored = score_all(recipes, look, workers=workers)
-    choice = Choice(threshold=point.threshold, peak_threshold=point.peak_threshold)
+    choice = Choice(threshold=point.threshold, least_confidence=point.least_confidence, confidence=point.confidence)
     if choose_point:
         choosing = [case for case in scored if case.kind == "real head" and case.draw == 0]
         choice = choose(choosing, minimum_volume_mm3=point.minimum_volume_mm3)

@@ -28,8 +28,10 @@ class Candidate:
 
     Attributes
     ----------
-    peak
-        Its highest probability.
+    number
+        Its number among the regions.
+    score
+        By which it is kept or dropped: its highest probability, or how sure a model is of it.
     volume_mm3
         Its volume.
     found
@@ -38,7 +40,8 @@ class Candidate:
         Whether it touches a region in which nothing is known: then it counts neither for nor against the model.
     """
 
-    peak: float
+    number: int
+    score: float
     volume_mm3: float
     found: tuple[int, ...]
     unknown: bool
@@ -53,7 +56,7 @@ class ScanResult:
     lesions_mm3
         True volume per lesion number.
     candidates
-        Every candidate, before peak and volume are judged.
+        Every candidate, before score and volume are judged.
     dice
         Overlap of all voxels outside unknown regions; None if there is neither lesion nor candidate.
     """
@@ -69,7 +72,7 @@ class FrocPoint:
 
     Attributes
     ----------
-    peak_threshold
+    least_score
         Candidates below it are dropped.
     sensitivity
         Share of lesions found, per size and for ``"all"``; None where there is no lesion of the size.
@@ -77,7 +80,7 @@ class FrocPoint:
         Kept candidates that overlap no lesion and no unknown region, per scan.
     """
 
-    peak_threshold: float
+    least_score: float
     sensitivity: dict[str, float | None]
     false_positives_per_scan: float
 
@@ -90,7 +93,7 @@ def scan_result(
     *,
     voxel_mm3: float,
 ) -> ScanResult:
-    """Compare one segmentation with the truth.
+    """Compare one segmentation with the truth; candidates are scored by their highest probability.
 
     Parameters
     ----------
@@ -128,7 +131,8 @@ def _candidates(
     touching = set(np.unique(components[unknown]).tolist())
     return tuple(
         Candidate(
-            peak=float(peak),
+            number=int(number),
+            score=float(peak),
             volume_mm3=float(counts[number] * voxel_mm3),
             found=tuple(sorted(t for c, t in met if c == number)),
             unknown=int(number) in touching,
@@ -143,19 +147,19 @@ def dice(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float | None:
     return 2 * int((first & second).sum()) / total if total else None
 
 
-def froc_point(results: Sequence[ScanResult], *, peak_threshold: float, minimum_volume_mm3: float) -> FrocPoint:
+def froc_point(results: Sequence[ScanResult], *, least_score: float, minimum_volume_mm3: float) -> FrocPoint:
     """Judge all scans at one operating point."""
     false_positives = 0
     sizes: dict[str, list[bool]] = {name: [] for name in ("all", *SIZE_LIMITS_MM)}
     for result in results:
-        kept = [c for c in result.candidates if c.peak >= peak_threshold and c.volume_mm3 >= minimum_volume_mm3]
+        kept = [c for c in result.candidates if c.score >= least_score and c.volume_mm3 >= minimum_volume_mm3]
         false_positives += sum(not c.found and not c.unknown for c in kept)
         found = {number for c in kept for number in c.found}
         for number, volume_mm3 in result.lesions_mm3.items():
             for name in ("all", *size_classes(volume_mm3)):
                 sizes[name].append(number in found)
     return FrocPoint(
-        peak_threshold=peak_threshold,
+        least_score=least_score,
         sensitivity={name: float(np.mean(hits)) if hits else None for name, hits in sizes.items()},
         false_positives_per_scan=false_positives / len(results),
     )
@@ -167,11 +171,11 @@ def size_classes(volume_mm3: float) -> tuple[str, ...]:
     return tuple(name for name, (low, high) in SIZE_LIMITS_MM.items() if low <= diameter < high)
 
 
-def volume_ratios(results: Sequence[ScanResult], *, peak_threshold: float) -> list[float]:
+def volume_ratios(results: Sequence[ScanResult], *, least_score: float) -> list[float]:
     """Return found volume / true volume of every lesion that one candidate overlaps which overlaps no other lesion."""
     ratios = []
     for result in results:
-        kept = [c for c in result.candidates if c.peak >= peak_threshold and not c.unknown]
+        kept = [c for c in result.candidates if c.score >= least_score and not c.unknown]
         for number, volume_mm3 in result.lesions_mm3.items():
             mine = [c for c in kept if number in c.found]
             if len(mine) == 1 and mine[0].found == (number,):

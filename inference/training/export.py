@@ -12,6 +12,7 @@ import typer
 from safetensors.torch import save_file
 from torch import Tensor
 
+from inference.confidence import Confidence
 from inference.inputs import check_channels
 from inference.labels import check_labels
 from inference.manifest import Manifest
@@ -98,7 +99,7 @@ def export_weights(checkpoint: Path, manifest_path: Path, card: Card) -> Manifes
         window=max(map(size_of, settings["patches"]), key=prod),
         features=tuple(settings["features"]),
         threshold=0.5,
-        peak_threshold=0.5,
+        least_confidence=0.5,
         minimum_volume_mm3=8.0,
         overlap=0.25,
         training_data=card.training_data,
@@ -151,7 +152,8 @@ def set_operating_point(manifest_path: Path, figures: Path) -> Manifest:
     content = json.loads(figures.read_text(encoding="utf-8"))
     if content["sha256"] != manifest.sha256:
         raise ValueError(f"{figures} judges other weights than {manifest_path} describes: evaluate these weights first")
-    manifest = replace(manifest, **content["choice"])
+    choice = content["choice"]
+    manifest = replace(manifest, **choice | {"confidence": Confidence(**choice["confidence"])})
     write_manifest(manifest, manifest_path)
     return manifest
 
@@ -159,11 +161,13 @@ def set_operating_point(manifest_path: Path, figures: Path) -> Manifest:
 def write_manifest(manifest: Manifest, path: Path) -> None:
     """Write a manifest as TOML that `inference.weights.read_manifest` reads back unchanged."""
     # JSON's strings, numbers and flat arrays are TOML's too.
-    lines = [f"{key} = {_toml(value)}" for key, value in asdict(manifest).items()]
+    lines = [f"{key} = {_toml(value)}" for key, value in asdict(manifest).items() if value is not None]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def _toml(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {_toml(part)}" for key, part in value.items()) + "}"
     return json.dumps(value, ensure_ascii=False)
 
 

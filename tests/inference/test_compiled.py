@@ -24,7 +24,7 @@ from inference.compiled import CompiledPredictor, is_installed
 from inference.kept import processor_flags
 from inference.predictor import Predictor, TorchPredictor
 from inference.weights import load_predictor, weights_path
-from inference.window_process import WindowProcess
+from inference.window_process import EngineError, WindowProcess
 from tests.inference.compiled_model import TinyModel, image
 from tests.inference.processes import is_gone
 
@@ -153,10 +153,11 @@ def test_what_cannot_be_converted_is_left_to_torch(model: TinyModel, caplog: pyt
         threads=1,
     )
     assert isinstance(predictor, TorchPredictor)
-    (line,) = warnings_in(caplog)
-    assert "converter failed (exit status 1: " in line
-    assert "damaged or of another version" in line
-    assert line.endswith("torch computes")
+    why, what = warnings_in(caplog)
+    assert "converter failed (exit status 1: " in why
+    assert "damaged or of another version" in why
+    assert why.endswith(f"not tried again until {model.kept / FILES[2]} is deleted")
+    assert what.endswith("failed with these weights when they were new here; torch computes")
 
 
 def test_a_conversion_that_takes_too_long_is_ended(
@@ -165,7 +166,31 @@ def test_a_conversion_that_takes_too_long_is_ended(
     (model.kept / FILES[2]).unlink()
     monkeypatch.setattr(compiled, "CONVERSION_LIMIT_S", 0.1)
     assert isinstance(model.load(), TorchPredictor)
-    assert "took longer than 0.1 s; torch computes" in caplog.text
+    assert "took longer than 0.1 s; that is not tried again" in caplog.text
+
+
+def test_a_failed_conversion_is_tried_again_only_when_someone_wants_it(
+    model: TinyModel, conversions: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = model.kept / FILES[2]
+    record.unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(compiled, "_compare", raising(EngineError("its process ended (signal 11)")))
+        assert isinstance(model.load(), TorchPredictor)
+    assert isinstance(model.load(), TorchPredictor)
+    assert len(conversions) == 1
+    record.unlink()
+    in_openvino(model.load())
+    assert len(conversions) == 2
+
+
+def raising(error: Exception) -> Callable[..., None]:
+    """Return a function that raises."""
+
+    def fail(*_: object) -> None:
+        raise error
+
+    return fail
 
 
 def disturb(monkeypatch: pytest.MonkeyPatch, how: Callable[[WindowProcess], None]) -> list[int]:

@@ -46,24 +46,24 @@ def labelled(mask: NDArray[np.bool_]) -> NDArray[np.uint16]:
 
 
 def test_counts_hits_misses_and_false_alarms(scan: ScanResult) -> None:
-    point = froc_point([scan], peak_threshold=0.5, minimum_volume_mm3=0)
+    point = froc_point([scan], least_score=0.5, minimum_volume_mm3=0)
     assert point.sensitivity == {"all": 0.5, "<3 mm": 1.0, "3-6 mm": 0.0, ">6 mm": None, ">12 mm": None}
     assert point.false_positives_per_scan == 1
 
 
 def test_a_higher_peak_drops_the_false_alarm_then_the_hit(scan: ScanResult) -> None:
-    point = froc_point([scan], peak_threshold=0.8, minimum_volume_mm3=0)
+    point = froc_point([scan], least_score=0.8, minimum_volume_mm3=0)
     assert (point.sensitivity["all"], point.false_positives_per_scan) == (0.5, 0)
-    assert froc_point([scan], peak_threshold=0.92, minimum_volume_mm3=0).sensitivity["all"] == 0
+    assert froc_point([scan], least_score=0.92, minimum_volume_mm3=0).sensitivity["all"] == 0
 
 
 def test_minimum_volume_drops_small_candidates(scan: ScanResult) -> None:
-    point = froc_point([scan], peak_threshold=0.5, minimum_volume_mm3=5)
+    point = froc_point([scan], least_score=0.5, minimum_volume_mm3=5)
     assert (point.sensitivity["all"], point.false_positives_per_scan) == (0.5, 0)
 
 
 def test_volume_ratio_of_a_found_lesion(scan: ScanResult) -> None:
-    assert volume_ratios([scan], peak_threshold=0.5) == [1.0]
+    assert volume_ratios([scan], least_score=0.5) == [1.0]
 
 
 def test_one_candidate_over_two_lesions_finds_both_but_measures_neither() -> None:
@@ -72,8 +72,8 @@ def test_one_candidate_over_two_lesions_finds_both_but_measures_neither() -> Non
     probability = np.zeros((9, 9, 9), np.float32)
     probability[4, 4, 1:8] = 0.9
     result = scan_result(probability, labelled(probability > 0.5), truth, np.zeros((9, 9, 9), bool), voxel_mm3=1.0)
-    assert froc_point([result], peak_threshold=0, minimum_volume_mm3=0).sensitivity["all"] == 1
-    assert volume_ratios([result], peak_threshold=0) == []
+    assert froc_point([result], least_score=0, minimum_volume_mm3=0).sensitivity["all"] == 1
+    assert volume_ratios([result], least_score=0) == []
     assert result.dice == pytest.approx(2 * 5 / 12)
 
 
@@ -141,18 +141,25 @@ def test_a_lesion_of_more_than_12_mm_counts_in_two_sizes() -> None:
 
 
 def test_each_half_is_judged_at_the_point_of_the_other() -> None:
-    """Vessels of the first half peak at 0.90, those of the second at 0.97; all lesions at 1."""
+    """Vessels of the first half have log odds of 0, those of the second of 6; all lesions have 8."""
 
     def scan(number: int, draw: int) -> Scored:
-        vessel = Candidate(peak=0.90 if number % 2 == 0 else 0.97, volume_mm3=50.0, found=(), unknown=False)
-        lesion = Candidate(peak=1.0, volume_mm3=50.0, found=(1,), unknown=False)
+        lesion = Candidate(number=1, score=1.0, volume_mm3=50.0, found=(1,), unknown=False)
+        vessel = Candidate(number=2, score=1.0, volume_mm3=50.0, found=(), unknown=False)
         result = ScanResult(lesions_mm3={1: 50.0}, candidates=(lesion, *[vessel] * 9), dice=0.5)
-        results = dict.fromkeys(THRESHOLDS, result)
-        return Scored(kind="real head", number=number, draw=draw, results=results, seconds=0.0)
+        traits = np.array([[0, 0, 0], [8, 4, 1], [0 if number % 2 == 0 else 6, 4, 1]], float)
+        return Scored(
+            kind="real head",
+            number=number,
+            draw=draw,
+            results=dict.fromkeys(THRESHOLDS, result),
+            traits=dict.fromkeys(THRESHOLDS, traits),
+            seconds=0.0,
+        )
 
     first, second = cross_checked([scan(n, d) for n in range(4) for d in (0, 1)], minimum_volume_mm3=1.0)
-    assert (first["peak_threshold"], first["false_positives_per_scan"]) == (0.98, 0.0)
-    assert (second["peak_threshold"], second["false_positives_per_scan"]) == (0.95, 9.0)
+    assert first["false_positives_per_scan"] == 0
+    assert second["false_positives_per_scan"] == 9
     assert first["sensitivity"]["all"] == second["sensitivity"]["all"] == 1.0
 
 

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from inference.postprocessing import OperatingPoint, elongations, filled, find_lesions, surroundings
 
-POINT = OperatingPoint(threshold=0.5, peak_threshold=0.5, minimum_volume_mm3=1.0)
+POINT = OperatingPoint(threshold=0.5, least_confidence=0.5, minimum_volume_mm3=1.0)
 MILLIMETRE = (1.0, 1.0, 1.0)
 EVERYWHERE = np.ones((12, 30, 30), bool)
 
@@ -34,7 +34,7 @@ def test_voxels_that_touch_at_a_corner_are_one_lesion() -> None:
 def test_minimum_volume_is_in_mm3_not_voxels() -> None:
     probability = blank()
     probability[3, 3, 3:5] = 0.9
-    point = OperatingPoint(threshold=0.5, peak_threshold=0.5, minimum_volume_mm3=5.0)
+    point = OperatingPoint(threshold=0.5, least_confidence=0.5, minimum_volume_mm3=5.0)
     assert find_lesions(probability, EVERYWHERE, point=point, spacing_mm=(2.4, 1.0, 1.0)).max() == 0
     assert find_lesions(probability, EVERYWHERE, point=point, spacing_mm=(2.5, 1.0, 1.0)).max() == 1
 
@@ -43,7 +43,7 @@ def test_a_component_needs_its_peak() -> None:
     probability = blank()
     probability[3, 3, 3:6] = 0.6
     probability[6, 3, 3:6] = 0.6, 0.95, 0.6
-    point = OperatingPoint(threshold=0.5, peak_threshold=0.9, minimum_volume_mm3=1.0)
+    point = OperatingPoint(threshold=0.5, least_confidence=0.9, minimum_volume_mm3=1.0)
     lesions = find_lesions(probability, EVERYWHERE, point=point, spacing_mm=MILLIMETRE)
     assert lesions[3].max() == 0
     assert lesions[6].sum() == 3
@@ -53,7 +53,7 @@ def test_at_a_known_place_neither_peak_nor_shape_count() -> None:
     probability, known = blank(), np.zeros((12, 30, 30), bool)
     probability[3, 3, 3:12] = 0.6  # weak and long
     probability[6, 20, 3:12] = 0.6
-    point = OperatingPoint(threshold=0.5, peak_threshold=0.9, minimum_volume_mm3=1.0)
+    point = OperatingPoint(threshold=0.5, least_confidence=0.9, minimum_volume_mm3=1.0)
     assert find_lesions(probability, EVERYWHERE, point=point, spacing_mm=MILLIMETRE).max() == 0
     known[3, 3, 5:7] = True  # with 2 mm around it, 6 of the 9 voxels
     lesions = find_lesions(probability, EVERYWHERE, point=point, spacing_mm=MILLIMETRE, known=known)

@@ -11,10 +11,11 @@ import pytest
 from highdicom import Volume
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.special import expit, logit
 
+from inference.confidence import Confidence
 from inference.grid_model import GridModel
 from inference.manifest import Manifest
-from inference.preprocessing import normalise, to_model_grid
 from inference.segmentation import Segmentation, segment, tissue_probabilities
 from tests.inference.test_predictor import MANIFEST
 from tracking.geometry import resample_like
@@ -173,26 +174,24 @@ def test_a_channel_that_does_not_exist_is_named() -> None:
 
 
 class Sure:
-    """A predictor that is surest in the middle of what is bright, and there alone beyond 0.999999."""
+    """A predictor that is the surer the deeper a voxel lies in what is bright, as networks are."""
 
     manifest: Manifest = replace(
-        MANIFEST, labels=("background", "enhancing", "necrosis"), peak_threshold=0.999999, minimum_volume_mm3=10.0
+        MANIFEST,
+        labels=("background", "enhancing", "necrosis"),
+        confidence=Confidence(intercept=0.0, mean_log_odds=1.0, ln_mm3=0.0, elongation=0.0),
+        minimum_volume_mm3=10.0,
     )
 
     def predict(self, channels: NDArray[np.float32]) -> NDArray[np.float32]:
         bright = channels[0] > 2.5
-        depth = ndimage.distance_transform_edt(bright)
-        components, count = ndimage.label(bright)
-        doubt = np.where(bright, 1e-3, 1.0).astype(np.float32)
-        for number in range(1, count + 1):
-            middle = np.unravel_index(np.argmax(np.where(components == number, depth, -1)), depth.shape)
-            doubt[middle] = 1e-7
-        return np.stack([doubt, 0.75 * (1 - doubt), 0.25 * (1 - doubt)]).astype(np.float32)
+        depth = ndimage.distance_transform_edt(bright) - ndimage.distance_transform_edt(~bright)
+        lesion = expit(np.clip(1.5 * depth, -12, 12))
+        return np.stack([1 - lesion, 0.75 * lesion, 0.25 * lesion]).astype(np.float32)
 
 
-@pytest.mark.parametrize("shift_mm", [0.0, 0.3, 0.5])
-@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (0.7, 0.5, 0.5), (5.0, 0.9, 0.9)])
-def test_peaks_are_those_of_the_network_on_whatever_grid(spacing: tuple[float, float, float], shift_mm: float) -> None:
+def seen_on(spacing: tuple[float, float, float], shift_mm: float) -> Segmentation:
+    """Return what is found in one head that lies on voxels of some size."""
     timepoint, _ = scan(spacing=(1.0, 1.0, 1.0))
     fine, brain = timepoint.images[MRSequence.T1C], timepoint.brain
     assert brain is not None
@@ -204,18 +203,22 @@ def test_peaks_are_those_of_the_network_on_whatever_grid(spacing: tuple[float, f
     )  # fmt: skip
     images = {MRSequence.T1C: resample_like(fine, grid, interpolation="linear")}
     moved = replace(timepoint, images=images, brain=resample_like(brain, grid, interpolation="nearest"))
-    result = segment(moved, GridModel(predictor=Sure()))
-    assert int(result.lesions.array.max()) == 2
-    # outlines are those of plain interpolation: nothing but what was lesion anyway is raised
-    t1c = images[MRSequence.T1C]
-    image, mask = to_model_grid(t1c, moved.brain, spacing_mm=1.0)
-    classes = Sure().predict(normalise(image.array, mask.array)[np.newaxis])
-    plain = (
-        resample_like(image.with_array(1 - classes[0]), t1c, interpolation="linear").array >= Sure.manifest.threshold
-    )
-    np.testing.assert_array_equal((result.probability.array >= Sure.manifest.threshold), plain)
-    assert result.tissues is not None
-    assert set(np.unique(result.tissues.array)) == {int(Tissue.BACKGROUND), int(Tissue.ENHANCING)}
+    return segment(moved, GridModel(predictor=Sure()))
+
+
+@pytest.mark.parametrize("shift_mm", [0.0, 0.3, 0.5])
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (0.7, 0.5, 0.5), (5.0, 0.9, 0.9)])
+def test_the_model_is_as_sure_of_a_lesion_on_whatever_grid(
+    spacing: tuple[float, float, float], shift_mm: float
+) -> None:
+    expected, found = seen_on((1.0, 1.0, 1.0), 0.0), seen_on(spacing, shift_mm)
+    assert found.confidence.keys() == {1, 2}
+    for number, confidence in expected.confidence.items():
+        assert logit(found.confidence[number]) == pytest.approx(logit(confidence), abs=0.8)
+    assert logit(expected.confidence[1]) > logit(expected.confidence[2]) + 1  # the larger one, by 3 mm of radius
+    assert found.tissues is not None
+    assert set(np.unique(found.tissues.array)) == {int(Tissue.BACKGROUND), int(Tissue.ENHANCING)}
+    assert found.probability.array.min() == 0
 
 
 class Edema:

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from tracking.identity import tracking_order
-from tracking.lesion import Point
+from tracking.lesion import Lesion, Point
 from tracking.matching.link import Link
 from tracking.matching.sites import Site, covers
 from tracking.matching.step import Group, Step
@@ -52,6 +52,7 @@ def baseline(known: KnownLesion) -> LesionTrack:
         prior=(),
         current=(known.lesion,) if known.lesion else (),
         confidence=1.0,
+        remarks=_doubts(known.lesion),
     )
 
 
@@ -60,16 +61,11 @@ def unprecedented(step: Step, place: int, known: KnownLesion) -> LesionTrack:
     site = step.currents[place]
     if not covers(labels_of(step.prior), step.alignment.transform.to_moving(site.centroid_mm)[0]):
         remark = "verify: the prior study does not show this place, so the lesion may be older"
-        return replace(baseline(known), confidence=LOW_CONFIDENCE, remarks=(remark,))
-    probability = step.current_lesions[place].mean_probability
-    sure = UNLINKED_CONFIDENCE if probability is None else min(UNLINKED_CONFIDENCE, probability)
-    doubt = f"verify: the model is only {100 * sure:.0f} % sure of it"
-    track = replace(
-        baseline(known),
-        state=TrackState.NEW,
-        confidence=sure,
-        remarks=(doubt,) if sure < LOW_CONFIDENCE else (),
-    )
+        first = baseline(known)
+        return replace(first, confidence=LOW_CONFIDENCE, remarks=(remark, *first.remarks))
+    finding = step.current_lesions[place].confidence
+    sure = UNLINKED_CONFIDENCE if finding is None else min(UNLINKED_CONFIDENCE, finding)
+    track = replace(baseline(known), state=TrackState.NEW, confidence=sure)
     told = _near(step, track, [site], step.priors, remark="a lesion of the prior study lies {:.1f} mm away")
     if told is not track:
         return told
@@ -121,6 +117,13 @@ def _was_shown(step: Step, empty: int) -> bool:
 
 def _joined(places: Iterable[int]) -> bool:
     return max(Counter(places).values(), default=0) > 1
+
+
+def _doubts(lesion: Lesion | None) -> tuple[str, ...]:
+    """Return what a reader must know of a finding that no earlier study confirms."""
+    if lesion is None or lesion.confidence is None or lesion.confidence >= LOW_CONFIDENCE:
+        return ()
+    return (f"verify: the model is only {100 * lesion.confidence:.0f} % sure of it",)
 
 
 def _confidence(link: Link) -> float:

@@ -1,5 +1,7 @@
 """What every later step needs of a lesion: its centre, volume per tissue, and the two axes of RANO-BM."""
 
+from collections.abc import Mapping
+
 from highdicom import Volume
 
 from tracking.lesion import Lesion
@@ -10,7 +12,7 @@ from tracking.timepoint import Tissue
 
 
 def measure_lesions(
-    labels: Volume, probability: Volume | None = None, *, tissues: Volume | None = None
+    labels: Volume, confidence: Mapping[int, float] | None = None, *, tissues: Volume | None = None
 ) -> tuple[Lesion, ...]:
     """Measure every lesion of a label volume in its native space.
 
@@ -18,8 +20,8 @@ def measure_lesions(
     ----------
     labels
         Integers, index order (i, j, k) with i the image plane: 0 background, n the lesion with number n.
-    probability
-        Probability of lesion on the same grid, 0 to 1.
+    confidence
+        How sure the model is of each lesion, 0 to 1, by its number; None: no model found them.
     tissues
         `Tissue` values on the same grid. Inside a lesion a voxel is necrosis where they say so, else enhancing; edema
         outside is given to the nearest lesion of its component (see `split_edema`). Without them the whole lesion
@@ -36,17 +38,20 @@ def measure_lesions(
         If the labels are not integers, or the other volumes lie on another grid.
     """
     check_labels(labels)
-    for other, name in ((probability, "Probabilities"), (tissues, "Tissues")):
-        if other is not None:
-            same_grid(other, labels, name)
+    if tissues is not None:
+        same_grid(tissues, labels, "Tissues")
     edema_mm3 = split_edema(labels, tissues).volume_mm3 if tissues is not None else {}
     return tuple(
-        _measure(labels, part, probability, tissues, edema_mm3.get(part.number, 0.0)) for part in labelled_boxes(labels)
+        _measure(labels, part, confidence, tissues, edema_mm3.get(part.number, 0.0)) for part in labelled_boxes(labels)
     )
 
 
 def _measure(
-    labels: Volume, part: LabelledBox, probability: Volume | None, tissues: Volume | None, edema_mm3: float
+    labels: Volume,
+    part: LabelledBox,
+    confidence: Mapping[int, float] | None,
+    tissues: Volume | None,
+    edema_mm3: float,
 ) -> Lesion:
     longest, perpendicular = in_plane_axes(part.mask, part.corner, labels.affine)
     volume_mm3 = {Tissue.ENHANCING: float(part.mask.sum() * labels.voxel_volume)}
@@ -60,7 +65,5 @@ def _measure(
         volume_mm3=volume_mm3,
         longest_diameter=longest,
         perpendicular_diameter=perpendicular,
-        mean_probability=None
-        if probability is None
-        else float(probability.array[part.box][part.mask].mean(dtype="float64")),
+        confidence=None if confidence is None else confidence[part.number],
     )

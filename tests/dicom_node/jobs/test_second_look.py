@@ -37,7 +37,7 @@ def job(tmp_path: Path) -> StudyJob:
 @pytest.fixture
 def blind_model(monkeypatch: pytest.MonkeyPatch) -> None:
     """The configured model makes no use of a prior."""
-    manifest = replace(MANIFEST, threshold=0.4, peak_threshold=0.99, minimum_volume_mm3=8.0)
+    manifest = replace(MANIFEST, threshold=0.4, least_confidence=0.99, minimum_volume_mm3=8.0)
     monkeypatch.setattr(second_look, "description_of", lambda _: manifest)
 
 

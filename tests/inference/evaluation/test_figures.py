@@ -92,7 +92,7 @@ def test_readers_stand_beside_the_model() -> None:
 
 @pytest.mark.parametrize(("point", "stars"), [((1.0, 0.5), 1), ((0.0, 0.5), 0), (None, 0)])
 def test_the_curve_and_the_point_in_use(point: tuple[float, float] | None, stars: int) -> None:
-    candidates = (Candidate(peak=0.9, volume_mm3=5, found=(1,), unknown=False),)
+    candidates = (Candidate(number=1, score=0.9, volume_mm3=5, found=(1,), unknown=False),)
     result = ScanResult(lesions_mm3={1: 5.0, 2: 5.0}, candidates=candidates, dice=None)
     curve = free_response(["P1", "P2"], [result, result], Bootstrap.drawn(["P1", "P2"], resamples=20, seed=0))
     (axes,) = froc_figure(curve, point).axes

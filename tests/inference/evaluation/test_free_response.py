@@ -16,7 +16,7 @@ from inference.evaluation.metrics import Candidate, ScanResult, froc_point
 
 
 def candidate(peak: float, *found: int, unknown: bool = False) -> Candidate:
-    return Candidate(peak=peak, volume_mm3=5.0, found=found, unknown=unknown)
+    return Candidate(number=1, score=peak, volume_mm3=5.0, found=found, unknown=unknown)
 
 
 def scans(seed: int = 0, count: int = 12) -> tuple[list[str], list[ScanResult]]:
@@ -34,7 +34,7 @@ def test_every_point_is_that_of_the_plain_curve() -> None:
     owners, results = scans()
     curve = free_response(owners, results, Bootstrap.drawn(owners, resamples=20, seed=0))
     for place, limit in enumerate(curve.thresholds[:-1]):
-        point = froc_point(results, peak_threshold=limit, minimum_volume_mm3=0)
+        point = froc_point(results, least_score=limit, minimum_volume_mm3=0)
         assert curve.false_positives[0, place] == pytest.approx(point.false_positives_per_scan)
         for size, values in curve.sensitivity.items():
             assert values[0, place] == pytest.approx(point.sensitivity[size], nan_ok=True)
@@ -48,7 +48,7 @@ def test_every_draw_is_the_curve_of_its_patients() -> None:
         times = [int(weights[bootstrap.patients.index(owner)]) for owner in owners]
         drawn = [result for result, count in zip(results, times, strict=True) for _ in range(count)]
         for place in (0, len(curve.thresholds) // 2):
-            point = froc_point(drawn, peak_threshold=curve.thresholds[place], minimum_volume_mm3=0)
+            point = froc_point(drawn, least_score=curve.thresholds[place], minimum_volume_mm3=0)
             assert curve.false_positives[draw, place] == pytest.approx(point.false_positives_per_scan)
             assert curve.sensitivity[ALL][draw, place] == pytest.approx(point.sensitivity[ALL])
 

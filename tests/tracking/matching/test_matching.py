@@ -14,7 +14,7 @@ from scipy.spatial.transform import Rotation
 from tests.tracking.phantoms import CURRENT_UID, PRIOR_UID, empty_grid, timepoint, with_balls
 from tracking.alignment import GivenAlignment
 from tracking.identity import baseline_identities, new_tracking_uid
-from tracking.matching import match
+from tracking.matching import baseline_tracks, match
 from tracking.measurement import measure_lesions
 from tracking.registration import Registration, RegistrationKind
 from tracking.registration.quality import Quality
@@ -403,8 +403,11 @@ def test_a_new_lesion_that_the_model_doubts_is_to_be_verified() -> None:
     now, before = studies([], [((0, 0, 0), 3)])
     (lesion,) = measure_lesions(now.lesions)
     for probability, remarks in ((0.41, ("verify: the model is only 41 % sure of it",)), (0.8, ())):
-        (new,) = match(now, [replace(lesion, mean_probability=probability)], before, (), registration())
+        found = replace(lesion, confidence=probability)
+        (new,) = match(now, [found], before, (), registration())
         assert (new.state, new.remarks) == (TrackState.NEW, remarks)
+        (first,) = baseline_tracks(CURRENT_UID, [found])
+        assert (first.state, first.remarks, first.confidence) == (TrackState.BASELINE, remarks, 1.0)
 
 
 def test_lesions_that_merge_as_equals_need_no_second_look() -> None:

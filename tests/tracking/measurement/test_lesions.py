@@ -158,13 +158,11 @@ def test_measures_do_not_depend_on_place_or_number(shift: tuple[int, int, int], 
         assert named[new].centroid_mm == pytest.approx(np.array(old.centroid_mm) + shift_mm)
 
 
-def test_mean_probability_is_that_of_the_lesion() -> None:
-    labels = with_balls(empty_grid((12, 12, 12)), [((0, 0, 0), 3)])
-    probability = labels.with_array(np.where(labels.array == 1, 0.75, 0.1).astype(np.float32))
-    (lesion,) = measure_lesions(labels, probability)
-    assert lesion.mean_probability == pytest.approx(0.75)
-    assert measure_lesions(labels)[0].mean_probability is None
-    assert set(lesion.volume_mm3) == {Tissue.ENHANCING}
+def test_confidence_is_that_of_the_lesion() -> None:
+    labels = with_balls(empty_grid((24, 24, 24)), [((-6, 0, 0), 3), ((6, 0, 0), 3)])
+    assert [lesion.confidence for lesion in measure_lesions(labels, {1: 0.75, 2: 0.5})] == [0.75, 0.5]
+    assert measure_lesions(labels)[0].confidence is None
+    assert set(measure_lesions(labels)[0].volume_mm3) == {Tissue.ENHANCING}
 
 
 def test_no_lesions_measure_as_none() -> None:
@@ -175,13 +173,11 @@ def test_bad_input_is_named() -> None:
     grid = empty_grid((4, 4, 4))
     with pytest.raises(ValueError, match="must be integers, but their type is float32"):
         measure_lesions(grid.with_array(grid.array.astype(np.float32)))
-    with pytest.raises(ValueError, match="on the grid of the lesion labels"):
-        measure_lesions(grid, empty_grid((4, 4, 5)))
     with pytest.raises(ValueError, match="renumber from 1"):
         measure_lesions(grid.with_array(np.full((4, 4, 4), 64, np.uint16)))
     with pytest.raises(ValueError, match="start at 1, but -1 was found"):
         measure_lesions(grid.with_array(np.full((4, 4, 4), -1, np.int16)))
-    with pytest.raises(ValueError, match="Tissues must lie on the grid"):
+    with pytest.raises(ValueError, match="Tissues must lie on the grid of the lesion labels"):
         measure_lesions(grid, tissues=empty_grid((4, 4, 5)))
 
 
