@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from inference.brain import find_brain
 from inference.confidence import Confidence, traits_of
 from inference.evaluation.calibration import fit_confidence, reliability
 from inference.evaluation.cases import Case, CaseRecipe, held_out_cases, on_grid_of_truth, scanned
@@ -120,19 +121,24 @@ class Look:
         By which model.
     slices_mm
         Thickness of the slices of a scan; None: on the model's own grid of 1 mm.
-    quickest_in
-        Folder of the quickest arithmetic, as in the node; None: torch in float32.
+    node_cache
+        Find the brain and compute as the node does, and keep here what it keeps; None: the brain is given, and torch
+        computes in float32.
     """
 
     manifest: Path
     slices_mm: int | None = None
-    quickest_in: Path | None = None
+    node_cache: Path | None = None
 
     def score(self, recipe: CaseRecipe) -> Scored:
         """Make a case and score it."""
-        model = load_model(self.manifest, threads=1, cache_folder=self.quickest_in)
+        model = load_model(self.manifest, threads=1, cache_folder=self.node_cache)
         case = recipe.make()
-        return score(scanned(case, self.slices_mm) if self.slices_mm else case, model)
+        if self.slices_mm:
+            case = scanned(case, self.slices_mm)
+        if self.node_cache:
+            case = replace(case, brain=find_brain(case.image, threads=1))
+        return score(case, model)
 
 
 def score_all(recipes: Sequence[CaseRecipe], look: Look, *, workers: int) -> list[Scored]:
@@ -270,9 +276,9 @@ def main(  # noqa: PLR0913 - one for each option of the command line
         int | None,
         typer.Option(help="Show the heads in slices of so many mm; without it on the model's own grid.", min=1),
     ] = None,
-    quickest_in: Annotated[
+    as_the_node: Annotated[
         Path | None,
-        typer.Option(help="Compute as the node does, and keep here what it keeps; without it torch in float32."),
+        typer.Option(help="Find the brain and compute as the node does, and keep in this folder what it keeps."),
     ] = None,
     choose_point: Annotated[bool, typer.Option("--choose", help="Choose the operating point on draw 0.")] = False,
 ) -> None:
@@ -281,14 +287,14 @@ def main(  # noqa: PLR0913 - one for each option of the command line
     manifest = manifest or default_manifest_path()
     point = verify_model(manifest)
     recipes = held_out_cases(data, draws=range(0 if choose_point else 1, draws))
-    look = Look(manifest=manifest, slices_mm=slices_mm, quickest_in=quickest_in)
+    look = Look(manifest=manifest, slices_mm=slices_mm, node_cache=as_the_node)
     scored = score_all(recipes, look, workers=workers)
     choice = Choice(threshold=point.threshold, least_confidence=point.least_confidence, confidence=point.confidence)
     if choose_point:
         choosing = [case for case in scored if case.kind == "real head" and case.draw == 0]
         choice = choose(choosing, minimum_volume_mm3=point.minimum_volume_mm3)
     content = judge([case for case in scored if case.draw > 0], point, choice)
-    content["look"] = {"slices_mm": slices_mm, "engine": "quickest" if quickest_in else "torch float32"}
+    content["look"] = {"slices_mm": slices_mm, "as_the_node": as_the_node is not None}
     if choose_point:
         content["cross_checked"] = cross_checked(scored, minimum_volume_mm3=point.minimum_volume_mm3)
     out.parent.mkdir(parents=True, exist_ok=True)

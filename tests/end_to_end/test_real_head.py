@@ -4,6 +4,7 @@ Not covered: whether the network finds real metastases; none are available here.
 """
 
 import json
+import shutil
 import subprocess
 import sysconfig
 from dataclasses import dataclass
@@ -146,6 +147,8 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
     }
     jobs = {}
     for name, visits in (("node", (PRIOR, CURRENT)), ("another node", (LATER,))):
+        if name == "another node":  # what is kept of the model, which takes a minute to make; nothing of the patient
+            shutil.copytree(folder / "node" / "data" / "cache", folder / name / "data" / "cache")
         with serving(folder / name, archive=folder / "archive") as node:
             for visit in visits:
                 write_visit(visit, tuple(balls.values()), folder / visit.study_date)
