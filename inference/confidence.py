@@ -43,6 +43,11 @@ class Confidence:
         slopes = np.array([self.mean_log_odds, self.ln_mm3, self.elongation])
         return np.asarray(expit(self.intercept + traits @ slopes), float)
 
+    def log_odds_for(self, confidence: NDArray[np.float64], traits: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the mean log odds that regions need for a confidence, their other traits being what they are."""
+        rest = self.intercept + traits[:, 1:] @ np.array([self.ln_mm3, self.elongation])
+        return np.asarray((logit(np.clip(confidence, SUREST, 1 - SUREST)) - rest) / self.mean_log_odds, float)
+
 
 def confidence_of(
     components: NDArray[Any], probability: NDArray[np.float32], *, spacing_mm: Spacing, how: Confidence | None
@@ -82,14 +87,16 @@ def traits_of(
     Returns
     -------
     NDArray
-        (regions, 3), index = number of the region: mean of ln(p / (1 - p)) over its voxels, logarithm of its volume in
-        mm³, and length / breadth (see `elongations`).
+        (regions, 3), index = number of the region: mean of ln(p / (1 - p)) over its voxels that are lesion more
+        likely than not (holes that were filled tell nothing of the wall), logarithm of its volume in mm³, and length /
+        breadth (see `elongations`).
     """
     inside = components > 0
     numbers = components[inside].astype(np.int64)
     counts = np.maximum(np.bincount(numbers, minlength=int(components.max(initial=0)) + 1), 1)
-    log_odds = logit(np.clip(probability[inside].astype(float), SUREST, 1 - SUREST))
-    mean_log_odds = np.bincount(numbers, log_odds, len(counts)) / counts
+    log_odds = logit(np.clip(probability[inside].astype(float), 0.5, 1 - SUREST))
+    likely = np.maximum(np.bincount(numbers[log_odds > 0], minlength=len(counts)), 1)
+    mean_log_odds = np.bincount(numbers, log_odds, len(counts)) / likely
     return np.stack([mean_log_odds, np.log(counts * np.prod(spacing_mm)), elongations(components, spacing_mm)], axis=1)
 
 
