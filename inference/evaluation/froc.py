@@ -180,6 +180,11 @@ def choose(scored: Sequence[Scored], *, minimum_volume_mm3: float) -> Choice:
     return Choice(threshold=threshold, least_confidence=min(quiet, default=LIMITS[-1]), confidence=confidence)
 
 
+def chooses(draw: int) -> bool:
+    """Tell whether a draw of lesions is for choosing an operating point; the others report it."""
+    return draw % 2 == 0
+
+
 def counted(result: ScanResult, minimum_volume_mm3: float) -> list[Candidate]:
     """Return the candidates that count for or against a model."""
     return [c for c in result.candidates if not c.unknown and c.volume_mm3 >= minimum_volume_mm3]
@@ -194,8 +199,8 @@ def cross_checked(scored: Sequence[Scored], *, minimum_volume_mm3: float) -> lis
     halves = [[case for case in scored if case.kind == "real head" and case.number % 2 == side] for side in (0, 1)]
     figures = []
     for judged, others in (halves, halves[::-1]):
-        choice = choose([case for case in others if case.draw == 0], minimum_volume_mm3=minimum_volume_mm3)
-        results = [case.judged(choice.threshold, choice.confidence) for case in judged if case.draw > 0]
+        choice = choose([case for case in others if chooses(case.draw)], minimum_volume_mm3=minimum_volume_mm3)
+        results = [case.judged(choice.threshold, choice.confidence) for case in judged if not chooses(case.draw)]
         point = froc_point(results, least_score=choice.least_confidence, minimum_volume_mm3=minimum_volume_mm3)
         figures.append({"scans": len(results), "threshold": choice.threshold} | asdict(point))
     return figures
@@ -269,7 +274,7 @@ def main(  # noqa: PLR0913 - one for each option of the command line
     out: Annotated[Path, typer.Option(help="JSON file to write.")],
     data: Annotated[Path, typer.Option(help="Folder with heads/ and label_maps/.")] = Path("../shared/data"),
     manifest: Annotated[Path | None, typer.Option(help="Model to judge; the package's own by default.")] = None,
-    draws: Annotated[int, typer.Option(help="Draws of lesions per held-out head, at least 2.", min=2)] = 2,
+    draws: Annotated[int, typer.Option(help="Draws of lesions per held-out head, at least 2.", min=2)] = 3,
     workers: Annotated[int, typer.Option(help="Cases at a time, one thread each.")] = 2,
     *,
     slices_mm: Annotated[
@@ -280,20 +285,22 @@ def main(  # noqa: PLR0913 - one for each option of the command line
         Path | None,
         typer.Option(help="Find the brain and compute as the node does, and keep in this folder what it keeps."),
     ] = None,
-    choose_point: Annotated[bool, typer.Option("--choose", help="Choose the operating point on draw 0.")] = False,
+    choose_point: Annotated[
+        bool, typer.Option("--choose", help="Choose the operating point on the even draws.")
+    ] = False,
 ) -> None:
-    """Judge the detector on held-out heads: draw 0 is for choosing the operating point, the other draws report it."""
+    """Judge the detector on held-out heads: the even draws choose its operating point, the odd ones, from 1, report it."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     manifest = manifest or default_manifest_path()
     point = verify_model(manifest)
-    recipes = held_out_cases(data, draws=range(0 if choose_point else 1, draws))
+    recipes = held_out_cases(data, draws=[draw for draw in range(draws) if choose_point or not chooses(draw)])
     look = Look(manifest=manifest, slices_mm=slices_mm, node_cache=as_the_node)
     scored = score_all(recipes, look, workers=workers)
     choice = Choice(threshold=point.threshold, least_confidence=point.least_confidence, confidence=point.confidence)
     if choose_point:
-        choosing = [case for case in scored if case.kind == "real head" and case.draw == 0]
+        choosing = [case for case in scored if case.kind == "real head" and chooses(case.draw)]
         choice = choose(choosing, minimum_volume_mm3=point.minimum_volume_mm3)
-    content = judge([case for case in scored if case.draw > 0], point, choice)
+    content = judge([case for case in scored if not chooses(case.draw)], point, choice)
     content["look"] = {"slices_mm": slices_mm, "as_the_node": as_the_node is not None}
     if choose_point:
         content["cross_checked"] = cross_checked(scored, minimum_volume_mm3=point.minimum_volume_mm3)
