@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import signal
 import subprocess
 import threading
 from collections.abc import Callable, Mapping
@@ -42,6 +43,10 @@ _log = logging.getLogger(__name__)
 
 Channels = Callable[[], NDArray[np.float32]]
 InTorch = Callable[[], "TorchPredictor"]
+
+
+class ConversionError(EngineError):
+    """These weights cannot be converted here; trying again would end the same way."""
 
 
 class CompiledPredictor:
@@ -191,14 +196,17 @@ def _make(
     made_with: dict[str, str],
     threads: int | None,
 ) -> Record:
-    """Convert, compare and keep what came of it; a failure is kept, too, so that it costs its minutes only once."""
+    """Convert, compare and keep what came of it: also that it cannot be done, so that it costs its minutes only once.
+
+    What may be otherwise next time is not kept: a busy machine, or too little memory.
+    """
     record = folder / _RECORD
     try:
         _convert(manifest_path, folder, threads)
-        agreements = _compare(folder, in_torch(), channels(), threads)
-    except EngineError as error:
+    except ConversionError as error:
         _log.warning("%s; that is not tried again until %s is deleted", error, record)
         return write_record(record, made_with, {})
+    agreements = _compare(folder, in_torch(), channels(), threads)
     return write_record(record, made_with, agreements, _MODEL, _WEIGHTS)
 
 
@@ -220,7 +228,8 @@ def _convert(manifest_path: Path, folder: Path, threads: int | None) -> None:
             process.kill()
     if process.returncode:
         reason = said.decode("utf-8", "replace").strip().rpartition("\n")[2]
-        raise EngineError(f"OpenVINO's converter failed ({how_it_ended(process.returncode)}: {reason})")
+        kind = EngineError if process.returncode == -signal.SIGKILL else ConversionError
+        raise kind(f"OpenVINO's converter failed ({how_it_ended(process.returncode)}: {reason})")
     for name in (_WEIGHTS, _MODEL):
         (folder / f"part-{name}").replace(folder / name)
 

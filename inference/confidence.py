@@ -5,7 +5,7 @@ of which it is sure. The mean over the region tells lesions from vessels far bet
 """
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,16 @@ class Confidence:
     mean_log_odds: float
     ln_mm3: float
     elongation: float
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+
+    def __post_init__(self) -> None:
+        if not np.isfinite([self.intercept, self.mean_log_odds, self.ln_mm3, self.elongation]).all():
+            raise ValueError(f"{self}: give numbers")
+        if self.mean_log_odds <= 0:
+            raise ValueError(
+                f"mean_log_odds {self.mean_log_odds}: the surer the voxels, the surer the model; give more than 0"
+            )
 
     def of(self, traits: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the confidence of every region, 0 to 1, from what `traits_of` returned; index = its number."""

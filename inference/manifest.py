@@ -1,5 +1,6 @@
 """What a model is and what it expects, in one frozen value that is read from the file beside its weights."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -70,7 +71,28 @@ class Manifest:
     normalisation: Normalisation = "instance"
     network: NetworkName = "unet"
 
+    def __post_init__(self) -> None:
+        check_point(self.threshold, self.least_confidence)
+
     @property
     def remembers(self) -> bool:
         """Whether the model takes images of an earlier study."""
         return self.network == "stt"
+
+
+def check_point(threshold: float, least_confidence: float) -> None:
+    """Check that an operating point can be one.
+
+    Raises
+    ------
+    ValueError
+        If a value is no share from 0 to 1: beyond that no lesion would ever be told of.
+    """
+    for name, value in (("threshold", threshold), ("least_confidence", least_confidence)):
+        if not 0 <= value <= 1:
+            raise ValueError(f"{name} {value}: give a share from 0 to 1")
+
+
+def hint_for(unknown: Sequence[str]) -> str:
+    """Return what to do about keys that manifests once had."""
+    return "; instead of peak_threshold give least_confidence, 0 to 1" if "peak_threshold" in unknown else ""

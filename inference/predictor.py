@@ -159,8 +159,13 @@ def over_windows(
         Of the model.
     size
         Edges of the windows in voxels; None: the manifest's.
+
+    Raises
+    ------
+    ValueError
+        If the network answers what is no number: it would look like a brain without lesions.
     """
-    return slide(
+    found = slide(
         channels,
         network,
         seen=seen_voxels(channels, manifest.channels * timepoints_in(channels, manifest)),
@@ -168,6 +173,13 @@ def over_windows(
         size=size or manifest.window,
         overlap=manifest.overlap,
     )
+    if not np.isfinite(found).all():
+        voxels = int((~np.isfinite(found)).any(axis=0).sum())
+        raise ValueError(
+            f"{manifest.name} answered what is no number in {voxels} voxels: look for such values in the images, and "
+            "restore the weights"
+        )
+    return found
 
 
 def check_channels(channels: NDArray[np.float32], manifest: Manifest) -> None:

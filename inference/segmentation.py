@@ -42,8 +42,8 @@ class Segmentation:
     model: ModelDescription
 
     @property
-    def confidence(self) -> dict[int, float]:
-        """How sure the model is of each lesion, by its number."""
+    def confidence(self) -> dict[int, float] | None:
+        """How sure the model is of each lesion, by its number; None if that was never calibrated."""
         return lesion_confidence(self.lesions, self.probability, self.model)
 
 
@@ -165,8 +165,10 @@ def _channels(timepoint: Timepoint, wanted: Sequence[str], prior: Volume | None)
     return channels
 
 
-def lesion_confidence(lesions: Volume, probability: Volume, manifest: ModelDescription) -> dict[int, float]:
-    """Return how sure a model is of each lesion, 0 to 1, by its number; see `inference.confidence`.
+def lesion_confidence(lesions: Volume, probability: Volume, manifest: ModelDescription) -> dict[int, float] | None:
+    """Return how sure a model is of each lesion, 0 to 1, by its number; None if that was never calibrated.
+
+    What lies under the least confidence is left out: it is a lesion for another reason, such as a prior study.
 
     Parameters
     ----------
@@ -177,8 +179,14 @@ def lesion_confidence(lesions: Volume, probability: Volume, manifest: ModelDescr
     manifest
         Of the model that made it.
     """
+    if manifest.confidence is None:
+        return None
     found = confidence_of(lesions.array, probability.array, spacing_mm=lesions.spacing, how=manifest.confidence)
-    return {int(number): float(found[number]) for number in np.unique(lesions.array) if number}
+    return {
+        int(number): float(found[number])
+        for number in np.unique(lesions.array)
+        if number and found[number] >= manifest.least_confidence
+    }
 
 
 def lesion_probability(found: Mapping[Tissue, Volume]) -> Volume:

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from inference.agreement import generated_channels
 from inference.bfloat16 import in_bf16_if_near
 from inference.compiled import is_installed, load_compiled
-from inference.manifest import Manifest
+from inference.manifest import Manifest, hint_for
 from inference.predictor import Predictor, TorchPredictor
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def read_manifest(path: Path) -> Manifest:
         raise WeightsError(f"the model manifest {path} is no valid TOML: {error}") from error
     names = {field.name for field in fields(Manifest)}
     if unknown := sorted(set(content) - names):
-        raise WeightsError(f"the model manifest {path} has unknown keys: {', '.join(unknown)}")
+        raise WeightsError(f"the model manifest {path} has unknown keys: {', '.join(unknown)}{hint_for(unknown)}")
     try:
         return TypeAdapter(Manifest).validate_python(content)
     except ValidationError as error:

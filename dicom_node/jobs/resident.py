@@ -194,10 +194,13 @@ def _others_in_session(leader: int) -> list[int]:
 
 def _resident_bytes(process_id: int) -> int:
     """Return the memory of a process and of all that it has started."""
-    with contextlib.suppress(psutil.NoSuchProcess):
+    total = 0
+    with contextlib.suppress(psutil.NoSuchProcess):  # It is gone by now.
         process = psutil.Process(process_id)
-        return sum(one.memory_info().rss for one in (process, *process.children(recursive=True)))
-    return 0
+        for one in (process, *process.children(recursive=True)):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                total += one.memory_info().rss
+    return total
 
 
 def _stream(stream: IO[bytes] | None) -> IO[bytes]:

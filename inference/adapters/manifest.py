@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal, TypeVar
 from pydantic import BeforeValidator, TypeAdapter, ValidationError
 
 from inference.labels import TISSUES_OF_LABEL
+from inference.manifest import check_point, hint_for
 from inference.weights import WeightsError
 from tracking.timepoint import Tissue
 
@@ -96,6 +97,7 @@ class PluginManifest(ABC):
     remembers: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
+        check_point(self.threshold, self.least_confidence)
         if not self.channels or len(set(self.channels)) < len(self.channels):
             raise ValueError(f"channels must name each source once, not {list(self.channels)}")
         if strange := sorted(set(self.optional_channels) - set(self.channels)):
@@ -211,7 +213,9 @@ def read_plugin_manifest(path: Path) -> NnUNetManifest | BundleManifest:
     if kind not in KINDS:
         raise PluginError(f"the plug-in manifest {path} has kind {kind!r}: choose one of {', '.join(KINDS)}")
     if unknown := sorted(set(content) - {field.name for field in fields(KINDS[kind])}):
-        raise PluginError(f"the plug-in manifest {path} has keys that {kind} has not: {', '.join(unknown)}")
+        raise PluginError(
+            f"the plug-in manifest {path} has keys that {kind} has not: {', '.join(unknown)}{hint_for(unknown)}"
+        )
     try:
         manifest: NnUNetManifest | BundleManifest = TypeAdapter(KINDS[kind]).validate_python(content)
     except ValidationError as error:

@@ -289,7 +289,7 @@ def main(  # noqa: PLR0913 - one for each option of the command line
         bool, typer.Option("--choose", help="Choose the operating point on the even draws.")
     ] = False,
 ) -> None:
-    """Judge the detector on held-out heads: the even draws choose its operating point, the odd ones, from 1, report it."""
+    """Judge the detector on held-out heads: even draws choose its operating point, odd ones report it."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     manifest = manifest or default_manifest_path()
     point = verify_model(manifest)

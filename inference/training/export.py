@@ -146,13 +146,18 @@ def set_operating_point(manifest_path: Path, figures: Path) -> Manifest:
     Raises
     ------
     ValueError
-        If the figures are of other weights.
+        If the figures are of other weights, or no confidence could be fitted to them.
     """
     manifest = read_manifest(manifest_path)
     content = json.loads(figures.read_text(encoding="utf-8"))
     if content["sha256"] != manifest.sha256:
         raise ValueError(f"{figures} judges other weights than {manifest_path} describes: evaluate these weights first")
     choice = content["choice"]
+    if choice["confidence"] is None:
+        raise ValueError(
+            f"{figures} has no confidence, as the model found only lesions, only other things, or nothing at all: "
+            "train it longer, or set threshold and least_confidence in the manifest by hand"
+        )
     manifest = replace(manifest, **choice | {"confidence": Confidence(**choice["confidence"])})
     write_manifest(manifest, manifest_path)
     return manifest

@@ -40,6 +40,23 @@ def test_confidence_is_the_logistic_of_the_traits() -> None:
     assert found[0] == found[2] == 0  # background, and a number without a voxel
 
 
+@pytest.mark.parametrize("inside", [1e-6, 1e-3, 0.4])
+def test_a_ring_counts_by_its_wall(inside: float) -> None:
+    axes = np.meshgrid(*(np.arange(24),) * 3, indexing="ij")
+    distance = np.sqrt(sum((axis - 12.0) ** 2 for axis in axes))
+    ball = (distance <= 10).astype(np.uint16)  # its hole is filled
+    probability = np.where(distance > 8, 0.99, inside).astype(np.float32)
+    found = traits_of(ball, probability, spacing_mm=(1.0, 1.0, 1.0))
+    assert found[1, 0] == pytest.approx(logit(0.99), rel=1e-4)
+
+
+def test_log_odds_for_a_confidence_are_those_that_give_it() -> None:
+    traits = np.array([[0, 0, 0], [3.0, 4.0, 1.2], [9.0, 7.0, 2.0]])
+    wanted = np.array([0.5, 0.2, 0.97])
+    traits[:, 0] = HOW.log_odds_for(wanted, traits)
+    assert HOW.of(traits) == pytest.approx(wanted)
+
+
 def test_without_calibration_it_is_the_highest_probability() -> None:
     components, probability = two_regions()
     found = confidence_of(components, probability, spacing_mm=(1.0, 1.0, 1.0), how=None)

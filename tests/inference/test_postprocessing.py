@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from inference.postprocessing import OperatingPoint, elongations, filled, find_lesions, surroundings
+from inference.confidence import Confidence, elongations
+from inference.postprocessing import OperatingPoint, filled, find_lesions, surroundings
 
 POINT = OperatingPoint(threshold=0.5, least_confidence=0.5, minimum_volume_mm3=1.0)
 MILLIMETRE = (1.0, 1.0, 1.0)
@@ -39,7 +40,7 @@ def test_minimum_volume_is_in_mm3_not_voxels() -> None:
     assert find_lesions(probability, EVERYWHERE, point=point, spacing_mm=(2.5, 1.0, 1.0)).max() == 1
 
 
-def test_a_component_needs_its_peak() -> None:
+def test_a_component_needs_its_confidence() -> None:
     probability = blank()
     probability[3, 3, 3:6] = 0.6
     probability[6, 3, 3:6] = 0.6, 0.95, 0.6
@@ -49,7 +50,17 @@ def test_a_component_needs_its_peak() -> None:
     assert lesions[6].sum() == 3
 
 
-def test_at_a_known_place_neither_peak_nor_shape_count() -> None:
+def test_calibrated_confidence_is_of_the_whole_component() -> None:
+    probability = blank()
+    probability[2:5, 2:5, 2:5] = 0.8
+    probability[3, 3, 3] = 0.9999
+    how = Confidence(intercept=0.0, mean_log_odds=1.0, ln_mm3=0.0, elongation=0.0)
+    for least, count in ((0.82, 1), (0.9, 0)):  # the mean, with one sure voxel among 27, is 0.85
+        point = OperatingPoint(threshold=0.5, least_confidence=least, minimum_volume_mm3=1.0, confidence=how)
+        assert find_lesions(probability, EVERYWHERE, point=point, spacing_mm=MILLIMETRE).max() == count
+
+
+def test_at_a_known_place_neither_confidence_nor_shape_count() -> None:
     probability, known = blank(), np.zeros((12, 30, 30), bool)
     probability[3, 3, 3:12] = 0.6  # weak and long
     probability[6, 20, 3:12] = 0.6

@@ -76,6 +76,13 @@ def test_wrong_channels_are_refused(shape: tuple[int, ...]) -> None:
         TorchPredictor(manifest=MANIFEST, network=Brightness()).predict(np.zeros(shape, np.float32))
 
 
+def test_an_answer_that_is_no_number_is_no_brain_without_lesions() -> None:
+    image = np.ones((1, 16, 16, 16), np.float32)
+    image[0, 3, 4, 5] = np.nan
+    with pytest.raises(ValueError, match=r"brightness answered what is no number in 1 voxels: look for such values"):
+        TorchPredictor(manifest=MANIFEST, network=Brightness()).predict(image)
+
+
 class SmallGpu(Brightness):
     """Says it lies on a GPU, where windows of more than so many voxels do not fit; arrays stay on the processor."""
 

@@ -16,7 +16,7 @@ from scipy.special import expit, logit
 from inference.confidence import Confidence
 from inference.grid_model import GridModel
 from inference.manifest import Manifest
-from inference.segmentation import Segmentation, segment, tissue_probabilities
+from inference.segmentation import Segmentation, lesion_confidence, segment, tissue_probabilities
 from tests.inference.test_predictor import MANIFEST
 from tracking.geometry import resample_like
 from tracking.timepoint import MRSequence, Timepoint, Tissue
@@ -212,13 +212,28 @@ def test_the_model_is_as_sure_of_a_lesion_on_whatever_grid(
     spacing: tuple[float, float, float], shift_mm: float
 ) -> None:
     expected, found = seen_on((1.0, 1.0, 1.0), 0.0), seen_on(spacing, shift_mm)
+    assert found.confidence is not None
     assert found.confidence.keys() == {1, 2}
+    assert expected.confidence is not None
     for number, confidence in expected.confidence.items():
-        assert logit(found.confidence[number]) == pytest.approx(logit(confidence), abs=0.8)
+        assert logit(found.confidence[number]) == pytest.approx(logit(confidence), abs=0.1)
     assert logit(expected.confidence[1]) > logit(expected.confidence[2]) + 1  # the larger one, by 3 mm of radius
     assert found.tissues is not None
     assert set(np.unique(found.tissues.array)) == {int(Tissue.BACKGROUND), int(Tissue.ENHANCING)}
     assert found.probability.array.min() == 0
+
+
+def test_a_model_that_was_not_calibrated_tells_no_confidence() -> None:
+    timepoint, _ = scan(spacing=(1.0, 1.0, 1.0))
+    assert segment(timepoint, GridModel(predictor=BrightVoxels())).confidence is None
+
+
+def test_what_is_a_lesion_for_another_reason_than_the_model_has_no_confidence() -> None:
+    found = seen_on((1.0, 1.0, 1.0), 0.0)
+    assert found.confidence is not None
+    least = (found.confidence[1] + found.confidence[2]) / 2
+    strict = replace(Sure.manifest, least_confidence=least)
+    assert lesion_confidence(found.lesions, found.probability, strict) == {1: found.confidence[1]}
 
 
 class Edema:

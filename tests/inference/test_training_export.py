@@ -1,5 +1,6 @@
 """From checkpoints of every kind to weights; reading them back is tested in `test_weights`."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,9 +10,10 @@ import typer
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
+from inference.confidence import Confidence
 from inference.training.checkpoint import read_checkpoint, save_checkpoint
 from inference.training.config import TrainingConfig
-from inference.training.export import Card, export_weights, main
+from inference.training.export import Card, export_weights, main, set_operating_point
 from inference.training.heads import HeadSource
 from inference.training.members import Pools
 from inference.weights import load_predictor, read_manifest
@@ -128,3 +130,18 @@ def test_weights_that_learned_from_patients_do_not_claim_otherwise(tmp_path: Pat
     with pytest.raises(ValueError, match=r"learned from plain=.*: say so with --training-data and --licence"):
         export_weights(path, tmp_path / "m.toml", Card(version="1"))
     assert export_weights(path, tmp_path / "m.toml", CARD).training_data == "balls"
+
+
+def test_an_operating_point_without_confidence_is_refused(tmp_path: Path, pools: Pools) -> None:
+    manifest = export_weights(saved(tmp_path, pools, TINY), tmp_path / "m.toml", CARD)
+    figures = tmp_path / "froc.json"
+    choice = {"threshold": 0.4, "least_confidence": 0.3, "confidence": None}
+    figures.write_text(json.dumps({"sha256": manifest.sha256, "choice": choice}))
+    with pytest.raises(ValueError, match="has no confidence, as the model found only lesions"):
+        set_operating_point(tmp_path / "m.toml", figures)
+    how = {"intercept": -1.5, "mean_log_odds": 0.5, "ln_mm3": 0.25, "elongation": -1.0}
+    figures.write_text(json.dumps({"sha256": manifest.sha256, "choice": choice | {"confidence": how}}))
+    set_operating_point(tmp_path / "m.toml", figures)
+    written = read_manifest(tmp_path / "m.toml")
+    assert (written.threshold, written.least_confidence) == (0.4, 0.3)
+    assert written.confidence == Confidence(**how)

@@ -94,6 +94,25 @@ def test_missing_manifest_is_named(tmp_path: Path) -> None:
     [
         ("threshold = 'high'", "threshold: input should be a valid number"),
         ("shape = 3", "unknown keys: shape"),
+        (
+            "peak_threshold = 0.9",
+            "unknown keys: peak_threshold; instead of peak_threshold give least_confidence, 0 to 1",
+        ),
+        ("least_confidence = 50", "least_confidence 50.0: give a share from 0 to 1"),
+        ("threshold = nan", "threshold nan: give a share from 0 to 1"),
+        ("confidence = {intercept = 1}", "confidence.mean_log_odds: field required"),
+        (
+            "confidence = {intercept = nan, mean_log_odds = 1, ln_mm3 = 1, elongation = 1}",
+            "intercept=nan.*give numbers",
+        ),
+        (
+            "confidence = {intercept = 0, mean_log_odds = -1, ln_mm3 = 1, elongation = 1}",
+            "mean_log_odds -1.0: the surer",
+        ),
+        (
+            "confidence = {intercept = 0, mean_log_odds = 1, ln_mm3 = 1, elongation = 1, more = 1}",
+            "confidence.more: unexpected",
+        ),
         ("window = [64]", "window.1: field required"),
         ("= 3", "no valid TOML"),
     ],

@@ -21,7 +21,7 @@ def measure_lesions(
     labels
         Integers, index order (i, j, k) with i the image plane: 0 background, n the lesion with number n.
     confidence
-        How sure the model is of each lesion, 0 to 1, by its number; None: no model found them.
+        How sure the model is of lesions, 0 to 1, by their numbers; None: of none, as no model found them.
     tissues
         `Tissue` values on the same grid. Inside a lesion a voxel is necrosis where they say so, else enhancing; edema
         outside is given to the nearest lesion of its component (see `split_edema`). Without them the whole lesion
@@ -65,5 +65,5 @@ def _measure(
         volume_mm3=volume_mm3,
         longest_diameter=longest,
         perpendicular_diameter=perpendicular,
-        confidence=None if confidence is None else confidence[part.number],
+        confidence=None if confidence is None else confidence.get(part.number),
     )
