@@ -1,7 +1,9 @@
 """Weights with their manifest: read back by the loader, refused when anything is off."""
 
 import hashlib
-from dataclasses import replace
+import json
+import re
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -171,3 +173,26 @@ def test_shipped_detector_says_the_same_in_its_quickest_form(tmp_path: Path) -> 
     mirrored = np.ascontiguousarray(generated_channels(exact.manifest, threads=1)[..., ::-1])
     agreement = compare(exact.predict(mirrored), quick.predict(mirrored), threshold=exact.manifest.threshold)
     assert BFLOAT16.allow(agreement), agreement
+
+
+def test_the_model_card_and_the_manifest_have_the_figures_that_were_measured() -> None:
+    folder = default_manifest_path().parent
+    figures = json.loads((folder / "detector_froc.json").read_text())
+    manifest = read_manifest(default_manifest_path())
+    assert figures["sha256"] == manifest.sha256
+    assert figures["choice"] == {
+        "threshold": manifest.threshold,
+        "least_confidence": manifest.least_confidence,
+        "confidence": asdict(manifest.confidence) if manifest.confidence else None,
+    }
+    told = re.findall(
+        r"^\| \**(\d+) %(, as shipped)?\** \| (.+) \|$", (folder / "MODEL_CARD.md").read_text(), re.MULTILINE
+    )
+    curve = {round(100 * point["least_score"]): point for point in figures["groups"]["real head"]["curve"]}
+    assert [int(percent) for percent, shipped, _ in told if shipped] == [round(100 * manifest.least_confidence)]
+    assert len(told) > 5
+    for percent, _, row in told:
+        point = curve[int(percent)]
+        expected = [*point["sensitivity"].values(), point["false_positives_per_scan"]]
+        found = [cell.strip(" *") for cell in row.split("|")]
+        assert found == [*(f"{share:.2f}" for share in expected[:-1]), f"{expected[-1]:.1f}"]
