@@ -44,7 +44,7 @@ def test_a_single_fold_lies_where_it_lies_among_all() -> None:
 def test_a_folder_keeps_the_settings_that_it_began_with(tmp_path: Path) -> None:
     remember(TINY, tmp_path)
     assert resolved(replace(TINY, steps=99, workers=2, threads=3), tmp_path).steps == 99
-    with pytest.raises(ValueError, match=r"holds a training with loss 'dice_ce_component', not 'focal': name another"):
+    with pytest.raises(ValueError, match=r"holds a training with loss 'dice_ce_regions', not 'focal': name another"):
         resolved(replace(TINY, loss="focal"), tmp_path)
     with pytest.raises(ValueError, match="folds 0, not 2"):
         resolved(replace(TINY, folds=2, fold=0), tmp_path)
