@@ -49,7 +49,12 @@ def evaluate_command(  # noqa: PLR0913 - each is an option of the command line
     resamples: Annotated[int, typer.Option(min=100, help="Draws of patients for the intervals.")] = 10_000,
     seed: Annotated[int, typer.Option(min=0, help="Of the draws.")] = 0,
     froc_threshold: Annotated[
-        float, typer.Option(min=0.01, max=1.0, help="Least probability of a candidate of the free-response curve.")
+        float,
+        typer.Option(
+            min=0.01,
+            max=1.0,
+            help="Least probability of a candidate of the free-response curve, which ranks them by their highest.",
+        ),
     ] = 0.5,
 ) -> None:
     """Judge predictions against the truth, and readers beside them: per scan, per lesion, by size and over time."""
