@@ -299,11 +299,13 @@ def _position(extent: Tensor, start: Tensor, shape: Size, generator: Generator) 
 
 def cut(array: Tensor, start: Tensor, size: Size) -> Tensor:
     """Return a box of ``size`` voxels from ``start`` (i, j, k); 0 beyond the array, as in sliding windows."""
-    first = start.tolist()
-    low = [max(0, -s) for s in first]
-    high = [max(0, s + edge - there) for s, edge, there in zip(first, size, array.shape, strict=True)]
-    box = tuple(slice(max(0, s), max(0, s + edge)) for s, edge in zip(first, size, strict=True))
-    return F.pad(array[box], (low[2], high[2], low[1], high[1], low[0], high[0]))
+    box, padding = [], []
+    for first, edge, there in zip(start.tolist(), size, array.shape, strict=True):
+        low, high = (min(max(place, 0), there) for place in (first, first + edge))
+        before = min(max(-first, 0), edge)
+        box.append(slice(low, high))
+        padding.append((before, edge - before - (high - low)))
+    return F.pad(array[tuple(box)], [step for axis in reversed(padding) for step in axis])
 
 
 def _brightness(image: Tensor, generator: Generator) -> Tensor:

@@ -311,6 +311,15 @@ def test_edema_that_is_not_taken_for_a_lesion_is_no_error(pool: HeadPool) -> Non
     assert len(hard.places) == 4
 
 
+@pytest.mark.parametrize("start", [(-3, 2, 5), (-40, 0, 0), (9, -8, 20), (2, 3, 4), (8, 2, 1), (4, 4, 4)])
+def test_a_box_may_lie_anywhere(start: tuple[int, int, int]) -> None:
+    array = torch.arange(1, 8 * 9 * 10 + 1).reshape(8, 9, 10)
+    wide = torch.zeros(200, 200, 200, dtype=array.dtype)
+    wide[50:58, 50:59, 50:60] = array
+    i, j, k = (first + 50 for first in start)
+    assert torch.equal(cut(array, torch.tensor(start), (6, 7, 5)), wide[i : i + 6, j : j + 7, k : k + 5])
+
+
 def test_errors_in_heads_that_gave_way_are_forgotten(pool: HeadPool) -> None:
     hard = HardPlaces()
     hard.places.append(Place(head=99, voxel=(1, 2, 3)))
